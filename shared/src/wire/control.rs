@@ -1,0 +1,133 @@
+//! Control records: the retained log that workers read from its start, so late joiners know.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{RunId, VERSION, WireMessage};
+use crate::time::UnixMillis;
+
+/// One record of the control log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ControlRecord {
+    /// A run was opened: a new epoch, so pills before it are over.
+    RunOpened(RunOpened),
+    /// Workers of the epoch drain and leave.
+    Pill(Pill),
+}
+
+impl WireMessage for ControlRecord {
+    const TYPES: &'static [&'static str] = &["run_opened", "pill"];
+}
+
+/// A run was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunOpened {
+    /// Version of the record, 1.
+    pub v: u16,
+    /// The run.
+    pub run: RunId,
+    /// One more than the greatest epoch in the log before it.
+    pub epoch: u64,
+    /// Name of the pipeline the run goes through.
+    pub pipeline: String,
+    /// When it was opened.
+    pub at: UnixMillis,
+}
+
+/// Which workers a pill is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PillScope {
+    /// All workers of the namespace.
+    Fleet,
+}
+
+/// What a pill means for the work that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PillMode {
+    /// The run is complete: nothing is left.
+    Complete,
+    /// Leave now: what is left stays queued.
+    Drain,
+}
+
+/// The retained record that makes workers drain and leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pill {
+    /// Version of the record, 1.
+    pub v: u16,
+    /// Which workers it is for.
+    pub scope: PillScope,
+    /// The epoch it ends; a run opened later (a greater epoch) is not hurt by it.
+    pub epoch: u64,
+    /// What becomes of the work that is left.
+    pub mode: PillMode,
+    /// When it was issued.
+    pub at: UnixMillis,
+}
+
+/// What the control log says, folded record by record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// The greatest epoch seen; 0 before the first run.
+    pub epoch: u64,
+    /// The run that opened it.
+    pub latest_run: Option<RunOpened>,
+    /// The pill that ends the current epoch, if there is one.
+    pub pill: Option<Pill>,
+}
+
+impl FleetState {
+    /// Folds one record in the order of the log.
+    pub fn apply(&mut self, record: &ControlRecord) {
+        match record {
+            ControlRecord::RunOpened(opened) if opened.epoch >= self.epoch => {
+                self.epoch = opened.epoch;
+                self.latest_run = Some(opened.clone());
+                self.pill = None;
+            }
+            ControlRecord::Pill(pill) if pill.epoch >= self.epoch => {
+                self.epoch = pill.epoch;
+                self.pill = Some(pill.clone());
+            }
+            // Of an epoch that is over: it hurts nobody.
+            ControlRecord::RunOpened(_) | ControlRecord::Pill(_) => {}
+        }
+    }
+
+    /// The record that opens `run` as the next epoch.
+    #[must_use]
+    pub fn open(&self, run: RunId, pipeline: &str) -> ControlRecord {
+        ControlRecord::RunOpened(RunOpened {
+            v: VERSION,
+            run,
+            epoch: self.epoch.saturating_add(1),
+            pipeline: pipeline.to_owned(),
+            at: UnixMillis::now(),
+        })
+    }
+
+    /// The pill that ends `epoch`.
+    #[must_use]
+    pub fn pill(epoch: u64, mode: PillMode) -> ControlRecord {
+        ControlRecord::Pill(Pill {
+            v: VERSION,
+            scope: PillScope::Fleet,
+            epoch,
+            mode,
+            at: UnixMillis::now(),
+        })
+    }
+}
+
+impl<R: std::borrow::Borrow<ControlRecord>> FromIterator<R> for FleetState {
+    fn from_iter<I: IntoIterator<Item = R>>(records: I) -> Self {
+        let mut state = Self::default();
+        for record in records {
+            state.apply(record.borrow());
+        }
+        state
+    }
+}

@@ -1,0 +1,107 @@
+//! One step of one file: the unit of work on the wire.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{RunId, TaskId, VERSION, WireMessage};
+use crate::time::UnixMillis;
+
+/// The tag of a [`StepMessage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepTag {
+    /// `"type": "step"`.
+    Step,
+}
+
+/// One call of one service for one file.
+///
+/// Publish it to the exchange `filefleet.work` with the service's name as routing key,
+/// persistent, with a `message_id` of `RUN:SEQ:STEP`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepMessage {
+    /// Version of the message, 1.
+    pub v: u16,
+    /// Always `step`.
+    #[serde(rename = "type")]
+    pub kind: StepTag,
+    /// The run this file belongs to, a UUIDv7.
+    pub run: RunId,
+    /// The file's place in the run, counted from 0 without gaps; every file once.
+    pub seq: u64,
+    /// Name of the pipeline, as in the workers' configuration.
+    pub pipeline: String,
+    /// Name of the step within the pipeline.
+    pub step: String,
+    /// The file to work on.
+    pub file: FileRef,
+    /// Outputs of the steps before this one, by step name; at most 64 KiB in all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Value>,
+    /// What the steps before this one used, summed.
+    #[serde(default, skip_serializing_if = "super::Usage::is_zero")]
+    pub usage: super::Usage,
+}
+
+impl StepMessage {
+    /// The first step of a file.
+    #[must_use]
+    pub fn first(task: TaskId, pipeline: &str, step: &str, file: FileRef) -> Self {
+        Self {
+            v: VERSION,
+            kind: StepTag::Step,
+            run: task.run,
+            seq: task.seq,
+            pipeline: pipeline.to_owned(),
+            step: step.to_owned(),
+            file,
+            outputs: BTreeMap::new(),
+            usage: super::Usage::default(),
+        }
+    }
+
+    /// The task this step belongs to.
+    #[must_use]
+    pub fn task(&self) -> TaskId {
+        TaskId {
+            run: self.run,
+            seq: self.seq,
+        }
+    }
+
+    /// The id of this step on the wire: the same over every retry and redelivery.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        format!("{}:{}:{}", self.run, self.seq, self.step)
+    }
+}
+
+impl WireMessage for StepMessage {
+    const TYPES: &'static [&'static str] = &["step"];
+}
+
+/// A file as a key relative to a named root; workers map the root to a place of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileRef {
+    /// Name of the root, as in the workers' configuration.
+    pub root: String,
+    /// Path relative to the root, `/` between components, never `..` or absolute.
+    ///
+    /// A name that is not UTF-8 has U+FFFD here, and its bytes in `key_bytes`.
+    pub key: String,
+    /// The exact bytes of the key, base64, where it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_bytes: Option<String>,
+    /// Size in bytes when it was published.
+    pub size: u64,
+    /// Modification time when it was published, if the root has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<UnixMillis>,
+    /// Media type guessed from the name, like `text/plain`.
+    pub media_type: String,
+}

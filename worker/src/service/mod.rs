@@ -1,0 +1,90 @@
+//! AI services: one small trait, errors named by what the caller does.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use filefleet_shared::wire::{StepMessage, Usage};
+use serde_json::Value;
+
+/// One step of a pipeline, bound to the service that carries it out.
+///
+/// Implementations never retry and never wait: the worker owns retries, deadlines and limits.
+#[async_trait]
+pub trait Service: Send + Sync {
+    /// Makes one call for one file.
+    ///
+    /// # Errors
+    /// A [`CallError`] that says what the worker must do.
+    async fn call(&self, input: StepInput<'_>) -> Result<Answer, CallError>;
+
+    /// The file itself is needed, not only outputs of earlier steps.
+    fn needs_content(&self) -> bool;
+}
+
+/// What a step works on.
+#[derive(Clone, Debug)]
+pub struct StepInput<'a> {
+    /// File reference and outputs of earlier steps.
+    pub message: &'a StepMessage,
+    /// Bytes of the file; empty if [`Service::needs_content`] is false.
+    pub content: Bytes,
+}
+
+/// What a service gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The step's output, as templates of later steps and the results see it.
+    pub output: Value,
+    /// What the service counted.
+    pub usage: Usage,
+}
+
+/// Why a call gave no answer, named by what the worker does about it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CallError {
+    /// Over the quota (429, or 503 with a time): wait; costs no attempt.
+    #[error("rate limited: {detail}")]
+    RateLimited {
+        /// What the service asked for, as it said it; not floored or capped.
+        retry_after: Option<Duration>,
+        /// For a person.
+        detail: String,
+    },
+    /// The service failed (408, 409, 5xx): wait and try again; costs an attempt.
+    #[error("overloaded: {detail}")]
+    Overloaded {
+        /// What the service asked for, as it said it; not floored or capped.
+        retry_after: Option<Duration>,
+        /// For a person.
+        detail: String,
+    },
+    /// No connection, so nothing was paid: wait; many in a row pause the service.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// The connection broke or no answer came in time; the call may have been paid.
+    #[error("timeout: {0}")]
+    Timeout(String),
+    /// The answer cannot be read; it was probably paid. Try again; costs an attempt.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+    /// Key refused (401, 403): every file would fail, so the service is paused.
+    #[error("unauthorized: {0}")]
+    Unauthorized(String),
+    /// Model, deployment or path does not exist: every file would fail, so the service is paused.
+    #[error("misconfigured: {0}")]
+    Misconfigured(String),
+    /// No money left (402, `insufficient_quota`): every file would fail, so the service is paused.
+    #[error("quota exhausted: {0}")]
+    QuotaExhausted(String),
+    /// This file will never succeed: a named outcome.
+    #[error("{cause}: {detail}")]
+    Rejected {
+        /// A stable word to count by, like `content_filter` or `truncated`.
+        cause: &'static str,
+        /// For a person; no file content and no secret.
+        detail: String,
+        /// What was paid all the same.
+        usage: Usage,
+    },
+}
