@@ -1,6 +1,6 @@
 //! Trace context as it travels in messages, and logs as text or JSON.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io::IsTerminal, str::FromStr};
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 use serde::{Deserialize, Serialize, de};
@@ -70,7 +70,12 @@ impl FromStr for TraceContext {
         let widths =
             version.len() == 2 && trace.len() == 32 && span.len() == 16 && flags.len() == 2;
         let exact = *version != "00" || fields.len() == 4;
-        if !widths || !exact || *version == "ff" || !text.is_ascii() {
+        // Lower-case hex only, as W3C has it; the parsers below would take `+1` and `AB`.
+        let hex = [version, trace, span, flags]
+            .iter()
+            .flat_map(|field| field.bytes())
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !widths || !exact || *version == "ff" || !hex {
             return Err(bad());
         }
         let context = Self {
@@ -111,8 +116,8 @@ pub enum LogFormat {
 
 /// Sends `tracing` events to standard error.
 ///
-/// `filter` has the form of `RUST_LOG`. The broker client is kept at warnings unless `filter`
-/// names it: at trace level it logs bodies.
+/// `filter` has the form of `RUST_LOG`. The broker client is silent unless `filter` names it: it
+/// logs bodies at trace level, and as errors what its caller expects and handles.
 ///
 /// # Errors
 /// A malformed filter, or a subscriber that is installed already.
@@ -122,10 +127,11 @@ pub fn init(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut directives = EnvFilter::try_new(filter)?;
     if !filter.contains("lapin") {
-        directives = directives.add_directive("lapin=warn".parse()?);
+        directives = directives.add_directive("lapin=off".parse()?);
     }
     let builder = logs()
         .with_env_filter(directives)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_target(false).try_init(),
@@ -134,5 +140,85 @@ pub fn init(
             .flatten_event(true)
             .with_span_list(false)
             .try_init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_traceparent_reads_back_as_it_is_written() {
+        let context: TraceContext = PARENT.parse().unwrap();
+        assert_eq!(context.to_string(), PARENT);
+        assert_eq!(
+            context.trace_id().to_string(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+        let json = serde_json::to_string(&context).unwrap();
+        assert_eq!(json, format!("\"{PARENT}\""));
+        assert_eq!(
+            serde_json::from_str::<TraceContext>(&json).unwrap(),
+            context
+        );
+    }
+
+    #[test]
+    fn a_root_is_sampled_and_a_child_stays_in_its_trace() {
+        let root = TraceContext::root();
+        assert!(root.to_string().ends_with("-01"));
+        assert_eq!(root.to_string().parse::<TraceContext>().unwrap(), root);
+        let child = root.child();
+        assert_eq!(child.trace_id(), root.trace_id());
+        assert_ne!(child, root);
+    }
+
+    #[test]
+    fn a_newer_version_may_have_more_fields_and_is_written_as_ours() {
+        let newer = PARENT.replacen("00", "cc", 1) + "-what-comes";
+        let context: TraceContext = newer.parse().unwrap();
+        assert_eq!(context.to_string(), PARENT);
+    }
+
+    #[test]
+    fn what_is_not_a_traceparent_is_refused_by_name() {
+        let zero_trace = PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32));
+        let zero_span = PARENT.replace("00f067aa0ba902b7", &"0".repeat(16));
+        let version_ff = PARENT.replacen("00", "ff", 1);
+        let longer = format!("{PARENT}-01");
+        let upper = PARENT.to_uppercase();
+        for text in [
+            "",
+            "00",
+            &zero_trace,
+            &zero_span,
+            &version_ff,
+            &longer,
+            &upper,
+            &PARENT.replace("-01", "-+1"),
+            &PARENT.replacen("00", "zz", 1),
+            &PARENT.replace("4bf9", "+bf9"),
+        ] {
+            let error = text.parse::<TraceContext>().unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_parsing_panic(text in any::<String>()) {
+            prop_assert!(text.parse::<TraceContext>().is_err());
+        }
+
+        #[test]
+        fn what_is_read_is_written_alike(text in "00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}") {
+            if let Ok(context) = text.parse::<TraceContext>() {
+                prop_assert_eq!(context.to_string(), text);
+            }
+        }
     }
 }

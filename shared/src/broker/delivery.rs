@@ -44,8 +44,8 @@ pub enum Verdict {
 pub struct Later {
     /// Comes back after this and not before.
     pub delay: Duration,
-    /// Whether it costs an attempt; being throttled does not.
-    pub counted: bool,
+    /// Attempts that this delivery made and that count; 0 if it was only throttled or put off.
+    pub attempts: u32,
     /// A stable word for the log and the next worker.
     pub cause: String,
     /// When the first attempt began, if the worker knows better than the headers.

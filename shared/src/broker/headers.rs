@@ -57,8 +57,8 @@ impl Headers {
     #[must_use]
     pub fn put_off(&self, later: &super::Later, now: UnixMillis) -> Self {
         Self {
-            attempt: self.attempt.saturating_add(u32::from(later.counted)),
-            deferred: self.deferred.saturating_add(u32::from(!later.counted)),
+            attempt: self.attempt.saturating_add(later.attempts),
+            deferred: self.deferred.saturating_add(u32::from(later.attempts == 0)),
             first_attempt: later.first_attempt.or(self.first_attempt).or(Some(now)),
             retry_cause: Some(later.cause.clone()),
             not_before: Some(now.after(later.delay)),

@@ -126,6 +126,7 @@ pub struct Consumer {
 }
 
 /// Ends a consumer: asks its task to cancel, and waits until it has.
+#[derive(Debug)]
 pub struct Stopper {
     /// Dropped or sent to: the task cancels at the broker and hands back what is buffered.
     pub cancel: tokio::sync::oneshot::Sender<()>,

@@ -22,6 +22,7 @@ impl WireMessage for ControlRecord {
 
 /// A run was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RunOpened {
     /// Version of the record, 1.
     pub v: u16,
@@ -31,6 +32,8 @@ pub struct RunOpened {
     pub epoch: u64,
     /// Name of the pipeline the run goes through.
     pub pipeline: String,
+    /// Services its steps use, so that whoever looks knows the queues.
+    pub services: Vec<String>,
     /// When it was opened.
     pub at: UnixMillis,
 }
@@ -55,6 +58,7 @@ pub enum PillMode {
 
 /// The retained record that makes workers drain and leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Pill {
     /// Version of the record, 1.
     pub v: u16,
@@ -99,12 +103,13 @@ impl FleetState {
 
     /// The record that opens `run` as the next epoch.
     #[must_use]
-    pub fn open(&self, run: RunId, pipeline: &str) -> ControlRecord {
+    pub fn open(&self, run: RunId, pipeline: &str, services: &[String]) -> ControlRecord {
         ControlRecord::RunOpened(RunOpened {
             v: VERSION,
             run,
             epoch: self.epoch.saturating_add(1),
             pipeline: pipeline.to_owned(),
+            services: services.to_vec(),
             at: UnixMillis::now(),
         })
     }

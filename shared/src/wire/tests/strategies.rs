@@ -1,0 +1,175 @@
+//! Any message of every type.
+
+use proptest::{collection::btree_map, option, prelude::*};
+use serde_json::Value;
+
+use crate::{
+    time::UnixMillis,
+    wire::{
+        ControlRecord, Failure, FileRef, FleetState, Outcome, OutcomeTag, PillMode, RunClosed,
+        RunClosedTag, RunId, RunOpened, Status, StepMessage, TaskId, Timings, Usage, VERSION,
+    },
+};
+
+fn run_id() -> impl Strategy<Value = RunId> {
+    any::<[u8; 16]>().prop_map(|bytes| uuid::Uuid::from_bytes(bytes).to_string().parse().unwrap())
+}
+
+fn instant() -> impl Strategy<Value = UnixMillis> {
+    any::<u64>().prop_map(UnixMillis)
+}
+
+/// What a service may answer.
+pub(super) fn answer() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        prop::num::f64::NORMAL.prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(any::<String>(), inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+fn file() -> impl Strategy<Value = FileRef> {
+    let key_bytes = option::of(any::<String>());
+    let modified = option::of(instant());
+    (any::<[String; 3]>(), key_bytes, any::<u64>(), modified).prop_map(
+        |([root, key, media_type], key_bytes, size, modified)| FileRef {
+            root,
+            key,
+            key_bytes,
+            size,
+            modified,
+            media_type,
+        },
+    )
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    prop_oneof![Just([0; 5]), any::<[u64; 5]>(),].prop_map(
+        |[
+            calls,
+            input_tokens,
+            output_tokens,
+            cached_tokens,
+            reasoning_tokens,
+        ]| Usage {
+            calls,
+            input_tokens,
+            output_tokens,
+            cached_tokens,
+            reasoning_tokens,
+        },
+    )
+}
+
+pub(super) fn step() -> impl Strategy<Value = StepMessage> {
+    let outputs = btree_map(any::<String>(), answer(), 0..3);
+    (
+        run_id(),
+        any::<u64>(),
+        any::<[String; 2]>(),
+        file(),
+        outputs,
+        usage(),
+    )
+        .prop_map(
+            |(run, seq, [pipeline, step], file, outputs, usage)| StepMessage {
+                outputs,
+                usage,
+                ..StepMessage::first(TaskId { run, seq }, &pipeline, &step, file)
+            },
+        )
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    prop::sample::select(vec![Status::Succeeded, Status::Failed, Status::Cancelled])
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    (any::<[String; 2]>(), option::of(any::<String>())).prop_map(|([cause, detail], service)| {
+        Failure {
+            cause,
+            detail,
+            service,
+        }
+    })
+}
+
+pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
+    // `null` as an answer is not told apart from none.
+    let output = option::of(answer().prop_filter("not null", |value| !value.is_null()));
+    let ended = (status(), output, option::of(failure()), usage());
+    let seen = (
+        any::<u32>(),
+        any::<bool>(),
+        any::<String>(),
+        any::<[u64; 3]>(),
+    );
+    (step(), ended, seen).prop_map(|(step, ended, seen)| {
+        let (status, output, failure, usage) = ended;
+        let (attempts, input_changed, worker, [started, finished, call_ms]) = seen;
+        Outcome {
+            v: VERSION,
+            kind: OutcomeTag::Outcome,
+            run: step.run,
+            seq: step.seq,
+            status,
+            file: step.file,
+            pipeline: step.pipeline,
+            step: step.step,
+            output,
+            failure,
+            usage,
+            attempts,
+            input_changed,
+            worker,
+            timings: Timings {
+                started: UnixMillis(started),
+                finished: UnixMillis(finished),
+                call_ms,
+            },
+        }
+    })
+}
+
+pub(super) fn closed() -> impl Strategy<Value = RunClosed> {
+    (run_id(), any::<[u64; 4]>(), any::<String>()).prop_map(
+        |(run, [total, unreadable, opened, closed], digest)| RunClosed {
+            v: VERSION,
+            kind: RunClosedTag::RunClosed,
+            run,
+            total,
+            digest,
+            unreadable,
+            opened: UnixMillis(opened),
+            closed: UnixMillis(closed),
+        },
+    )
+}
+
+pub(super) fn control() -> impl Strategy<Value = ControlRecord> {
+    let opened = (run_id(), 0..9_u64, any::<String>(), instant());
+    let mode = prop::sample::select(vec![PillMode::Complete, PillMode::Drain]);
+    prop_oneof![
+        opened.prop_map(
+            |(run, epoch, pipeline, at)| ControlRecord::RunOpened(RunOpened {
+                services: vec![pipeline.clone()],
+                v: VERSION,
+                run,
+                epoch,
+                pipeline,
+                at,
+            })
+        ),
+        (0..9_u64, mode).prop_map(|(epoch, mode)| FleetState::pill(epoch, mode)),
+    ]
+}
