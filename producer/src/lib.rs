@@ -1,1 +1,13 @@
-//! placeholder
+//! Scans a directory, publishes one task per file, and collects one outcome per task.
+
+pub mod collect;
+mod durable;
+pub mod manifest;
+mod patience;
+pub mod publish;
+pub mod scan;
+pub mod sink;
+#[cfg(test)]
+mod testing;
+
+pub use durable::DiskError;

@@ -1,0 +1,246 @@
+//! Walks a directory in one total order, so that a sequence number means the same file for ever.
+
+mod globs;
+mod media;
+mod walk;
+
+use std::{
+    cmp::Ordering,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use filefleet_shared::{
+    files::{self, FileError},
+    time::UnixMillis,
+    wire::FileRef,
+};
+use ignore::DirEntry;
+use serde::{Deserialize, Serialize};
+
+use globs::Globs;
+
+/// File in any directory whose lines, in the form of `.gitignore`, name what is not a task.
+pub const IGNORE_FILE: &str = ".filefleetignore";
+
+/// What of a directory is scanned.
+///
+/// Symbolic links are passed over unless followed; a link that is followed into a loop or to
+/// nowhere is an unreadable entry. `.gitignore` has no say: these are a user's documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanOptions {
+    /// Only files matching one of these globs; all if empty. `*.pdf` matches at any depth,
+    /// `in/*.pdf` from the scanned directory, `in/` all that is in it.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// No files matching one of these globs; wins over `include`.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Names that begin with a dot, too.
+    #[serde(default)]
+    pub hidden: bool,
+    /// Follow symbolic links. Workers must allow links out of the root where there are any.
+    #[serde(default)]
+    pub follow_links: bool,
+    /// Absolute paths that are never entered, like the output directory inside the scanned one.
+    #[serde(skip)]
+    pub except: Vec<PathBuf>,
+}
+
+/// Why a directory cannot be scanned at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The directory does not exist.
+    #[error("no such directory: {0}")]
+    NoSuchDirectory(PathBuf),
+    /// There is something else under this name.
+    #[error("not a directory: {0}")]
+    NotADirectory(PathBuf),
+    /// The directory cannot be reached.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A glob that does not compile.
+    #[error("bad glob {glob:?}: {why}")]
+    BadGlob {
+        /// As it was written.
+        glob: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl ScanError {
+    pub(crate) fn of(directory: &Path, error: FileError) -> Self {
+        match error {
+            FileError::NoSuchDirectory(path) => Self::NoSuchDirectory(path),
+            FileError::NotADirectory(path) => Self::NotADirectory(path),
+            FileError::Io { source, .. } => unreadable(directory, source),
+            other => unreadable(directory, io::Error::other(other)),
+        }
+    }
+}
+
+/// One thing the scan came upon, in [`scan_order`] of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScanItem {
+    /// A regular file.
+    File(ScannedFile),
+    /// Not a task, because it could not be read; counted, never fatal.
+    Unreadable(UnreadableEntry),
+}
+
+/// A regular file as the scan found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScannedFile {
+    /// Path relative to the scanned directory, as the file system has it.
+    pub key: Vec<u8>,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, if the file system has one.
+    pub modified: Option<UnixMillis>,
+}
+
+/// An entry that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableEntry {
+    /// Path relative to the scanned directory; the directory's where the entry has no name.
+    pub key: Vec<u8>,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+impl ScannedFile {
+    /// The file as messages name it.
+    ///
+    /// # Errors
+    /// None for a file that a scan found.
+    pub fn file_ref(&self, root: &str) -> Result<FileRef, FileError> {
+        let media_type = media::of_name(&self.key);
+        files::file_ref(root, &self.key, self.size, self.modified, media_type)
+    }
+}
+
+/// The order of the scan: depth first, each directory by the bytes of its entries' names.
+#[must_use]
+pub fn scan_order(a: &[u8], b: &[u8]) -> Ordering {
+    let slash = |byte: &u8| *byte == b'/';
+    a.split(slash).cmp(b.split(slash))
+}
+
+/// A running scan. Blocks: iterate it on a thread of its own.
+///
+/// Holds the names of one directory and of those above it, never of the whole tree.
+pub struct Scan {
+    walk: ignore::Walk,
+    directory: Arc<Path>,
+    globs: Arc<Globs>,
+    after: Option<Arc<[u8]>>,
+    /// The directory entered last: where an error without a path happened.
+    entered: Vec<u8>,
+}
+
+impl Scan {
+    /// Starts behind `after`: neither that key nor any before it comes, and none is looked up.
+    ///
+    /// # Errors
+    /// Every [`ScanError`].
+    pub fn open(
+        directory: &Path,
+        options: &ScanOptions,
+        after: Option<&[u8]>,
+    ) -> Result<Self, ScanError> {
+        let canonical = files::canonical_directory(directory)
+            .map_err(|error| ScanError::of(directory, error))?;
+        // A directory that exists but cannot be listed is no empty directory.
+        drop(std::fs::read_dir(&canonical).map_err(|source| unreadable(directory, source))?);
+        let globs = Arc::new(Globs::new(&options.include, &options.exclude)?);
+        let directory: Arc<Path> = canonical.into();
+        let after: Option<Arc<[u8]>> = after.map(Into::into);
+        let walk = walk::walk(&directory, options, &globs, after.clone());
+        Ok(Self {
+            walk,
+            directory,
+            globs,
+            after,
+            entered: Vec::new(),
+        })
+    }
+
+    fn found(&mut self, entry: &DirEntry) -> Option<ScanItem> {
+        let key = walk::key_below(&self.directory, entry.path())?.to_vec();
+        if entry.file_type().is_some_and(|kind| kind.is_dir()) {
+            self.entered = key;
+            return entry.error().and_then(|error| self.unreadable(error));
+        }
+        if !entry.file_type().is_some_and(|kind| kind.is_file())
+            || !self.globs.take_file(&key)
+            || !walk::is_after(self.after.as_deref(), &key)
+        {
+            return None;
+        }
+        match entry.metadata() {
+            Ok(metadata) => Some(ScanItem::File(ScannedFile {
+                key,
+                size: metadata.len(),
+                modified: files::modified(&metadata),
+            })),
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    /// The error as an item, unless it belongs to the part that is skipped.
+    fn unreadable(&self, error: &ignore::Error) -> Option<ScanItem> {
+        let named = walk::path_of(error)
+            // The ignore file's own name would be out of order among its neighbours.
+            .filter(|path| !path.ends_with(IGNORE_FILE))
+            .and_then(|path| walk::key_below(&self.directory, path));
+        let key = named.unwrap_or(&self.entered);
+        walk::is_after(self.after.as_deref(), key).then(|| {
+            ScanItem::Unreadable(UnreadableEntry {
+                key: key.to_vec(),
+                reason: walk::reason(error),
+            })
+        })
+    }
+}
+
+impl Iterator for Scan {
+    type Item = ScanItem;
+
+    fn next(&mut self) -> Option<ScanItem> {
+        loop {
+            let item = match self.walk.next()? {
+                Ok(entry) => self.found(&entry),
+                Err(error) => self.unreadable(&error),
+            };
+            if item.is_some() {
+                return item;
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> ScanError {
+    ScanError::Unreadable {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+impl std::fmt::Debug for Scan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scan")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
