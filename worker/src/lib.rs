@@ -1,4 +1,19 @@
 //! Takes steps from the broker, calls AI services, and settles each delivery with a verdict.
+//!
+//! Read first: [`consume`](self) (the loop), `handle` (one delivery), [`verdict`] (the table).
 
+pub mod breaker;
+pub mod config;
+mod consume;
+mod context;
+mod handle;
+mod inflight;
+mod input;
+mod outcome;
 pub mod retry;
 pub mod service;
+pub mod verdict;
+mod worker;
+
+pub use context::{Counter, Stats};
+pub use worker::{Left, Report, Worker, WorkerError, WorkerSettings};

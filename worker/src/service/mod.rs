@@ -1,11 +1,19 @@
 //! AI services: one small trait, errors named by what the caller does.
 
+mod catalog;
+pub mod openai;
+mod prompt;
+pub(crate) mod transport;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use filefleet_shared::wire::{StepMessage, Usage};
 use serde_json::Value;
+
+pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
+pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
 
 /// One step of a pipeline, bound to the service that carries it out.
 ///
@@ -87,4 +95,40 @@ pub enum CallError {
         /// What was paid all the same.
         usage: Usage,
     },
+}
+
+impl CallError {
+    /// A refusal that was decided here, so nothing was paid.
+    #[must_use]
+    pub fn rejected(cause: &'static str, detail: impl Into<String>) -> Self {
+        Self::Rejected {
+            cause,
+            detail: detail.into(),
+            usage: Usage::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use filefleet_shared::wire::{FileRef, RunId, TaskId};
+
+    use super::*;
+
+    /// The first step `answer` of a file of five bytes.
+    pub(crate) fn message(key: &str) -> StepMessage {
+        let task = TaskId {
+            run: RunId::mint(),
+            seq: 7,
+        };
+        let file = FileRef {
+            root: "inbox".to_owned(),
+            key: key.to_owned(),
+            key_bytes: None,
+            size: 5,
+            modified: None,
+            media_type: "text/plain".to_owned(),
+        };
+        StepMessage::first(task, "default", "answer", file)
+    }
 }

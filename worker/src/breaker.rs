@@ -1,0 +1,228 @@
+//! A breaker per service: what would fail every file pauses the service, loudly, and probes.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+
+/// Why a service is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PauseKind {
+    /// The key is refused.
+    Unauthorized,
+    /// The model, deployment or path does not exist.
+    Misconfigured,
+    /// The account has no money left.
+    QuotaExhausted,
+    /// No connection, several times in a row.
+    Unreachable,
+}
+
+impl PauseKind {
+    /// A stable word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Misconfigured => "misconfigured",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// Whether only a person can mend it, so that waiting is of no use.
+    #[must_use]
+    pub fn needs_a_person(self) -> bool {
+        self != Self::Unreachable
+    }
+}
+
+/// A pause of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Why.
+    pub kind: PauseKind,
+    /// What the service said.
+    pub detail: String,
+    /// When the service was first found so.
+    pub since: Instant,
+    /// When one call will be let through to try.
+    pub until: Instant,
+    /// The service has answered this worker before.
+    pub answered_before: bool,
+}
+
+/// Connections refused in a row, without any answer, before the service is paused.
+const UNREACHABLE_IN_A_ROW: u32 = 5;
+/// Longest time between two probes.
+const LONGEST: Duration = Duration::from_secs(30);
+/// First time between a pause and its probe, where the service may come back by itself.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The breaker of one service in one worker.
+#[derive(Debug)]
+pub struct Breaker {
+    service: String,
+    counts: Mutex<Counts>,
+    paused: watch::Sender<Option<Pause>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    unreachable: u32,
+    trips: u32,
+    answered: bool,
+}
+
+impl Breaker {
+    /// A closed breaker.
+    #[must_use]
+    pub fn new(service: String) -> Self {
+        let (paused, _) = watch::channel(None);
+        Self {
+            service,
+            counts: Mutex::default(),
+            paused,
+        }
+    }
+
+    /// The current pause, and its changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<Pause>> {
+        self.paused.subscribe()
+    }
+
+    /// The service is paused.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.paused.borrow().is_some()
+    }
+
+    /// A call may be made: the service is not paused, or it is time to probe it.
+    #[must_use]
+    pub fn may_call(&self) -> bool {
+        self.paused
+            .borrow()
+            .as_ref()
+            .is_none_or(|pause| pause.until <= Instant::now())
+    }
+
+    /// The service answered a call, well or badly: it is there, and takes the key.
+    pub fn answered(&self) {
+        {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.unreachable = 0;
+            counts.trips = 0;
+            counts.answered = true;
+        }
+        let resumed = self.paused.send_if_modified(|pause| pause.take().is_some());
+        if resumed {
+            tracing::info!(service = %self.service, "service resumed");
+        }
+    }
+
+    /// No connection; pauses the service after several in a row. True if it is paused now.
+    pub fn unreachable(&self, detail: &str) -> bool {
+        let many = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.unreachable = counts.unreachable.saturating_add(1);
+            counts.unreachable >= UNREACHABLE_IN_A_ROW
+        };
+        if many || self.is_open() {
+            self.trip(PauseKind::Unreachable, detail);
+        }
+        many
+    }
+
+    /// Pauses the service. Calls that were in flight at a trip belong to that same trip.
+    pub fn trip(&self, kind: PauseKind, detail: &str) {
+        self.trip_at(Instant::now(), kind, detail);
+    }
+
+    fn trip_at(&self, now: Instant, kind: PauseKind, detail: &str) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let tripped = self.paused.send_if_modified(|pause| {
+            if pause.as_ref().is_some_and(|pause| pause.until > now) {
+                return false;
+            }
+            counts.trips = counts.trips.saturating_add(1);
+            let delay = if kind.needs_a_person() {
+                LONGEST
+            } else {
+                SHORTEST
+                    .saturating_mul(1 << (counts.trips - 1).min(8))
+                    .min(LONGEST)
+            };
+            let since = pause.as_ref().map_or(now, |pause| pause.since);
+            *pause = Some(Pause {
+                kind,
+                detail: detail.to_owned(),
+                since,
+                until: now + delay,
+                answered_before: counts.answered,
+            });
+            true
+        });
+        drop(counts);
+        if tripped {
+            tracing::error!(
+                service = %self.service, cause = kind.as_str(), detail,
+                "service paused: every file would fail; nothing is lost, fix it and it goes on",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(breaker: &Breaker) -> Option<Pause> {
+        breaker.watch().borrow().clone()
+    }
+
+    #[test]
+    fn a_refused_key_pauses_at_once_and_an_answer_resumes() {
+        let breaker = Breaker::new("gpt".to_owned());
+        breaker.trip(PauseKind::Unauthorized, "401");
+        assert_eq!(
+            pause(&breaker).map(|pause| pause.kind),
+            Some(PauseKind::Unauthorized)
+        );
+        breaker.answered();
+        assert_eq!(pause(&breaker), None);
+    }
+
+    #[test]
+    fn one_lost_connection_pauses_nothing_and_several_in_a_row_do() {
+        let breaker = Breaker::new("gpt".to_owned());
+        for _ in 1..UNREACHABLE_IN_A_ROW {
+            assert!(!breaker.unreachable("refused"));
+        }
+        breaker.answered();
+        for _ in 1..UNREACHABLE_IN_A_ROW {
+            assert!(!breaker.unreachable("refused"));
+        }
+        assert!(breaker.unreachable("refused"));
+        assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn calls_in_flight_at_a_trip_do_not_prolong_it_and_failed_probes_do() {
+        let breaker = Breaker::new("gpt".to_owned());
+        let start = Instant::now();
+        for _ in 0..100 {
+            breaker.trip_at(start, PauseKind::Unreachable, "refused");
+        }
+        let first = pause(&breaker).expect("paused");
+        assert_eq!((first.since, first.until), (start, start + SHORTEST));
+        breaker.trip_at(first.until, PauseKind::Unreachable, "refused");
+        let second = pause(&breaker).expect("paused");
+        assert_eq!(
+            (second.since, second.until),
+            (start, first.until + SHORTEST * 2)
+        );
+    }
+}

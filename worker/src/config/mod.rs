@@ -1,0 +1,172 @@
+//! The whole configuration of a worker: one TOML file, or none for a single question.
+
+mod pipeline;
+mod quick;
+mod service;
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use filefleet_shared::config::{BrokerConfig, ConfigErrors, Document, Section, read_roots};
+
+use crate::retry::RetryPolicy;
+pub use pipeline::StepConfig;
+pub use quick::QuickConfig;
+pub use service::{OpenAiConfig, ServiceConfig};
+
+/// A configuration that was checked: names exist, templates compile, numbers are in range.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[broker]`; none for the embedded broker.
+    pub broker: Option<BrokerConfig>,
+    /// `[root.NAME]`: where the files of each root are on this machine.
+    pub roots: BTreeMap<String, PathBuf>,
+    /// `[worker]`.
+    pub worker: WorkerConfig,
+    /// `[retry]`.
+    pub retry: RetryPolicy,
+    /// `[service.NAME]`.
+    pub services: BTreeMap<String, ServiceConfig>,
+    /// `[[pipeline.NAME]]`: steps in their order, never empty.
+    pub pipelines: BTreeMap<String, Vec<StepConfig>>,
+}
+
+/// `[worker]`: bounds of one worker process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// Most bytes of files in memory at once, over all services.
+    pub bytes_in_flight: u64,
+    /// From being told to leave to leaving.
+    pub grace: Duration,
+    /// A step delivered this many times without being settled is tried alone, in quarantine.
+    pub quarantine_after: u32,
+    /// A step delivered this many times without being settled is given up.
+    pub dead_after: u32,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            bytes_in_flight: 64 << 20,
+            grace: Duration::from_secs(25),
+            quarantine_after: 2,
+            dead_after: 3,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Every mistake in it, or why it cannot be read.
+    pub fn load(path: &std::path::Path) -> Result<Self, ConfigErrors> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigErrors::one(&name, "", format!("cannot read it: {error}")))?;
+        Self::parse(&name, &text)
+    }
+
+    /// Checks a text; relative paths in it are meant from the directory of `name`.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let document = Document::parse(name, text);
+        let mut root = document.root();
+        let broker = BrokerConfig::read(&mut root);
+        let roots = read_roots(&mut root);
+        let worker = read_worker(&mut root);
+        let retry = read_retry(&mut root);
+        let (names, services) = service::read_all(&mut root);
+        let pipelines = pipeline::read_all(&mut root, &names);
+        let config = Self {
+            broker,
+            roots,
+            worker,
+            retry,
+            services,
+            pipelines,
+        };
+        config.check_together(&root);
+        root.finish();
+        document.finish(Some(config))
+    }
+
+    /// An example with every key, its default and its meaning.
+    #[must_use]
+    pub fn example_toml() -> &'static str {
+        include_str!("example.toml")
+    }
+
+    /// What no section can see alone.
+    fn check_together(&self, root: &Section<'_>) {
+        for (name, service) in &self.services {
+            if service.max_file_bytes > self.worker.bytes_in_flight {
+                root.error(
+                    "worker",
+                    format!("bytes_in_flight is less than max_file_bytes of service.{name}"),
+                );
+            }
+            let held = service.timeout.saturating_add(self.retry.hold);
+            let settled = self.broker.as_ref().and_then(|broker| broker.ack_timeout);
+            if settled.is_some_and(|limit| limit <= held) {
+                root.error(
+                    "broker",
+                    format!("ack_timeout must be above timeout of service.{name} plus retry.hold"),
+                );
+            }
+        }
+    }
+}
+
+fn read_worker(root: &mut Section<'_>) -> WorkerConfig {
+    let default = WorkerConfig::default();
+    let mut section = root.section("worker");
+    let bytes_in_flight = section.opt_bytes("bytes_in_flight");
+    let grace = section.opt_duration("grace");
+    let quarantine_after = section.opt_integer("quarantine_after", 1..=20);
+    let dead_after = section.opt_integer("dead_after", 1..=20);
+    let worker = WorkerConfig {
+        bytes_in_flight: bytes_in_flight.unwrap_or(default.bytes_in_flight),
+        grace: grace.unwrap_or(default.grace),
+        quarantine_after: quarantine_after.unwrap_or(default.quarantine_after),
+        dead_after: dead_after.unwrap_or(default.dead_after),
+    };
+    if worker.dead_after < worker.quarantine_after {
+        section.error("dead_after", "must not be less than quarantine_after");
+    }
+    section.finish();
+    worker
+}
+
+fn read_retry(root: &mut Section<'_>) -> RetryPolicy {
+    let default = RetryPolicy::default();
+    let mut section = root.section("retry");
+    let attempts = section.opt_integer("attempts", 1..=1000);
+    let base = section.opt_duration("base");
+    let cap = section.opt_duration("cap");
+    let hold = section.opt_duration("hold");
+    let total = section.opt_duration("total");
+    let policy = RetryPolicy {
+        attempts: attempts.unwrap_or(default.attempts),
+        base: base.unwrap_or(default.base),
+        cap: cap.unwrap_or(default.cap),
+        hold: hold.unwrap_or(default.hold),
+        total: total.unwrap_or(default.total),
+    };
+    // The key that stands there is to blame; with both there, the one that should be less.
+    for (key, value) in [("base", policy.base), ("hold", policy.hold)] {
+        if value > policy.cap {
+            let blamed = if section.has(key) { key } else { "cap" };
+            section.error(blamed, format!("`{key}` must not be more than `cap`"));
+        }
+    }
+    if policy.total < policy.base {
+        section.error("total", "must not be less than `base`");
+    }
+    section.finish();
+    policy
+}
+
+#[cfg(test)]
+mod tests;

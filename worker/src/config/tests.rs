@@ -1,0 +1,312 @@
+use std::time::Duration;
+
+use filefleet_shared::config::{BrokerConfig, ConfigErrors};
+
+use super::*;
+use crate::service::{
+    Catalog, CatalogOptions,
+    openai::{ContentMode, Detail, Dialect, MaxTokensField},
+};
+
+fn report(text: &str) -> String {
+    Config::parse("f.toml", text).unwrap_err().to_string()
+}
+
+const SERVICE: &str = "[service.gpt]\nkind = \"openai\"\nendpoint = \"http://127.0.0.1:1\"\n";
+
+#[test]
+fn every_mistake_of_every_section_is_listed_at_once_by_line() {
+    let text = r#"
+[broker]
+url = "rabbit"
+[root.inbox]
+[worker]
+grace = 25
+dead_after = 1
+[retry]
+attempts = 0
+base = "10min"
+[service.gpt]
+kind = "openal"
+endpoint = "http://models.example.com/v1"
+key = { env = "KEY" }
+limits = { in_flght = 3 }
+[service.old]
+kind = "openai"
+endpoint = "https://x.openai.azure.com"
+dialect = "azure"
+key = "sk-hunter2"
+[[pipeline.letters]]
+name = "text"
+service = "gtp"
+chat = { model = "m", prompt = "a\n{{ text" }
+[[pipeline.letters]]
+name = "sum"
+service = "gpt"
+chat = { model = "m", prompt = "{{ rad.text }}", temperature = 3, contnt = "text" }
+[[pipeline.letters]]
+name = "sum"
+service = "gpt"
+"#;
+    let expected = r#"f.toml:3: broker.url: must start with amqps:// or amqp://
+f.toml:4: root.inbox.path: is missing
+f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
+f.toml:7: worker.dead_after: must not be less than quarantine_after
+f.toml:9: retry.attempts: must be from 1 to 1000
+f.toml:10: retry.base: `base` must not be more than `cap`
+f.toml:12: service.gpt.kind: "openal" is not one of `openai`
+f.toml:13: service.gpt.endpoint: would send the key unencrypted over the network; use https://, or set `insecure = true`
+f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
+f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
+f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
+f.toml:22: pipeline.letters[0].name: "text" means something else in prompts; take another name
+f.toml:23: pipeline.letters[0].service: there is no [service.gtp]; there is: gpt, old
+f.toml:24: pipeline.letters[0].chat.prompt: line 2 of the template: unexpected end of input, expected end of variable block
+f.toml:28: pipeline.letters[1].chat.contnt: unknown key, did you mean `content`?
+f.toml:28: pipeline.letters[1].chat.prompt: `rad` is not known here; a prompt has text, file, outputs
+f.toml:28: pipeline.letters[1].chat.temperature: must be from 0 to 2
+f.toml:29: pipeline.letters[2].chat: is missing
+f.toml:30: pipeline.letters[2].name: "sum" is the name of a step before it"#;
+    assert_eq!(report(text), expected);
+}
+
+#[test]
+fn a_pipeline_without_steps_is_refused() {
+    let text = format!("pipeline.x = []\n{SERVICE}");
+    assert_eq!(report(&text), "f.toml:1: pipeline.x: has no steps");
+}
+
+#[test]
+fn the_example_parses_and_has_the_defaults() {
+    let config = Config::parse("filefleet.toml", Config::example_toml()).unwrap();
+    assert_eq!(config.worker, WorkerConfig::default());
+    assert_eq!(config.retry, RetryPolicy::default());
+    let service = &config.services["gpt"];
+    assert_eq!(
+        (service.in_flight, service.max_file_bytes),
+        (16, 20_000_000)
+    );
+    assert_eq!(service.timeout, Duration::from_secs(120));
+    let names: Vec<&str> = config.pipelines["invoices"]
+        .iter()
+        .map(|step| step.name.as_str())
+        .collect();
+    assert_eq!(names, ["read", "extract"]);
+}
+
+/// The keys behind `#` in the example are as right as the others.
+#[test]
+fn the_example_still_parses_with_every_default_switched_on() {
+    let alternatives = [
+        "# prompt_file",
+        "# api_version",
+        "# cert_file",
+        "# key_file",
+        "# ca_file",
+    ];
+    let text: Vec<&str> = Config::example_toml()
+        .lines()
+        .map(|line| {
+            let key = line.strip_prefix("# ").filter(|rest| {
+                rest.split_once(" = ")
+                    .is_some_and(|(key, _)| !key.contains([' ', '`']))
+            });
+            let keep = alternatives.iter().any(|word| line.starts_with(word));
+            key.filter(|_| !keep).unwrap_or(line)
+        })
+        .collect();
+    let config = Config::parse("filefleet.toml", &text.join("\n")).unwrap();
+    let plain = Config::parse("filefleet.toml", Config::example_toml()).unwrap();
+    assert_eq!(config.worker, plain.worker);
+    assert_eq!(config.retry, plain.retry);
+    let [with, without] = [&config, &plain].map(|config| {
+        let mut service = config.services["gpt"].clone();
+        service.openai.organization = None;
+        service.openai.max_tokens_field = None;
+        service
+    });
+    assert_eq!(with, without);
+    let chat = &config.pipelines["invoices"][0].chat;
+    assert_eq!(
+        (chat.content, chat.detail, chat.json),
+        (ContentMode::Auto, Detail::Auto, false)
+    );
+    let read = |broker: &Option<BrokerConfig>| {
+        let broker = broker.clone().unwrap();
+        (broker.namespace, broker.publishers, broker.connect_timeout)
+    };
+    assert_eq!(read(&config.broker), read(&plain.broker));
+}
+
+#[test]
+fn a_service_of_azure_reads_its_dialect() {
+    let text = r#"
+[service.a]
+kind = "openai"
+endpoint = "https://x.openai.azure.com/"
+api_version = "2024-10-21"
+max_tokens_field = "max_tokens"
+timeout = "30s"
+[service.b]
+kind = "openai"
+endpoint = "https://x.openai.azure.com/openai/v1/"
+"#;
+    let config = Config::parse("f.toml", text).unwrap();
+    let a = &config.services["a"];
+    assert_eq!(a.openai.endpoint.dialect(), Dialect::Azure);
+    assert_eq!(a.openai.max_tokens_field, Some(MaxTokensField::MaxTokens));
+    assert_eq!(a.timeout, Duration::from_secs(30));
+    assert_eq!(
+        config.services["b"].openai.endpoint.dialect(),
+        Dialect::AzureV1
+    );
+}
+
+#[test]
+fn a_key_over_plain_http_needs_consent_except_on_this_machine() {
+    let with = |endpoint: &str, more: &str| {
+        let text = format!(
+            "[service.s]\nkind = \"openai\"\nendpoint = \"{endpoint}\"\nkey = {{ env = \"K\" }}\n{more}"
+        );
+        Config::parse("f.toml", &text)
+    };
+    assert!(
+        with("http://vllm:8000", "")
+            .unwrap_err()
+            .to_string()
+            .contains("unencrypted")
+    );
+    assert!(with("http://vllm:8000", "insecure = true\n").is_ok());
+    assert!(with("http://localhost:8000", "").is_ok());
+    assert!(with("https://vllm:8000", "").is_ok());
+}
+
+#[test]
+fn what_sections_cannot_see_alone_is_checked_too() {
+    let text = format!("[worker]\nbytes_in_flight = \"1MB\"\n{SERVICE}");
+    let expected = "f.toml:1: worker: bytes_in_flight is less than max_file_bytes of service.gpt";
+    assert_eq!(report(&text), expected);
+    let text = format!("[broker]\nurl = \"amqp://r\"\nack_timeout = \"140s\"\n{SERVICE}");
+    assert!(report(&text).contains("f.toml:1: broker: ack_timeout must be above"));
+    let text = format!("{SERVICE}[retry]\ncap = \"5s\"\n");
+    assert_eq!(
+        report(&text),
+        "f.toml:5: retry.cap: `hold` must not be more than `cap`"
+    );
+}
+
+#[test]
+fn prompts_come_from_files_beside_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("p.txt"), "Sum up {{ text }}").unwrap();
+    let path = folder.path().join("f.toml");
+    let step = |chat: &str| {
+        format!(
+            "{SERVICE}[[pipeline.x]]\nname = \"s\"\nservice = \"gpt\"\nchat = {{ model = \"m\", {chat} }}\n"
+        )
+    };
+    fs::write(&path, step("prompt_file = \"p.txt\"")).unwrap();
+    let config = Config::load(&path).unwrap();
+    assert!(config.pipelines["x"][0].chat.prompt.mentions_text());
+
+    let missing = report(&step("prompt_file = \"nowhere.txt\""));
+    assert!(
+        missing.contains("chat.prompt_file: cannot read nowhere.txt"),
+        "{missing}"
+    );
+    let both = report(&step("prompt_file = \"p.txt\", prompt = \"x\""));
+    assert!(
+        both.contains("write either `prompt` or `prompt_file`"),
+        "{both}"
+    );
+    let neither = report(&step("json = true"));
+    assert!(
+        neither.contains("write either `prompt` or `prompt_file`"),
+        "{neither}"
+    );
+    let useless = report(&step("prompt = \"{{ text }}\", content = \"none\""));
+    assert!(useless.contains("leaves out the text"), "{useless}");
+    let wordless = report(&step("prompt = \"Sum up.\", json = true"));
+    assert!(
+        wordless.contains("chat.json: needs the word JSON"),
+        "{wordless}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_error() {
+    let error = Config::load(std::path::Path::new("/nowhere/f.toml")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nowhere/f.toml: cannot read it"),
+        "{error}"
+    );
+}
+
+fn quick(endpoint: &str, prompt: &str) -> Result<Config, ConfigErrors> {
+    Config::quick(QuickConfig {
+        endpoint: endpoint.to_owned(),
+        key_env: Some("FILEFLEET_TEST_NOT_SET".to_owned()),
+        model: "m".to_owned(),
+        prompt: prompt.to_owned(),
+        in_flight: 4,
+    })
+}
+
+#[test]
+fn one_question_needs_no_file() {
+    let config = quick("https://api.openai.com", "What is this?").unwrap();
+    assert_eq!(config.services["openai"].in_flight, 4);
+    assert_eq!(config.pipelines["default"][0].name, "answer");
+    let report = quick("ftp://x", "{{ oops }}").unwrap_err().to_string();
+    let expected = "\
+arguments: endpoint: must start with https:// or http:// and name a host
+arguments: prompt: `oops` is not known here; a prompt has text, file, outputs";
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn a_catalog_binds_steps_in_their_order() {
+    let config = Config::parse("filefleet.toml", Config::example_toml()).unwrap();
+    let options = CatalogOptions {
+        rehearse: Some("http://127.0.0.1:9".to_owned()),
+    };
+    let catalog = Catalog::build(&config, &options).unwrap();
+    let first = catalog.first_step("invoices").unwrap();
+    assert_eq!(
+        (first.name.as_str(), first.next.as_deref()),
+        ("read", Some("extract"))
+    );
+    assert!(first.call.needs_content());
+    let second = catalog.step("invoices", "extract").unwrap();
+    assert_eq!(
+        (second.service.as_str(), second.next.as_deref()),
+        ("gpt", None)
+    );
+    assert!(!second.call.needs_content());
+    assert!(catalog.step("invoices", "nothing").is_none());
+    assert!(catalog.first_step("nothing").is_none());
+    let services: Vec<_> = catalog
+        .services()
+        .map(|s| (s.name.as_str(), s.in_flight))
+        .collect();
+    assert_eq!(services, [("gpt", 16)]);
+}
+
+#[test]
+fn a_missing_key_is_named_when_the_catalog_is_built_and_not_asked_for_in_a_rehearsal() {
+    let config = quick("https://api.openai.com", "What is this?").unwrap();
+    let error = Catalog::build(&config, &CatalogOptions::default())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "key_env: the environment variable FILEFLEET_TEST_NOT_SET is not set"
+    );
+    let rehearsal = CatalogOptions {
+        rehearse: Some("http://127.0.0.1:9".to_owned()),
+    };
+    assert!(Catalog::build(&config, &rehearsal).is_ok());
+    assert!(Catalog::build(&Config::rehearsal().unwrap(), &rehearsal).is_ok());
+}

@@ -1,0 +1,110 @@
+//! What every step of a worker shares, and what every step of one service shares.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use filefleet_shared::files::Roots;
+use tokio::sync::Semaphore;
+
+use crate::{breaker::Breaker, retry::RetryPolicy, service::Catalog};
+
+/// Shared by all steps of a worker.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The worker's name in outcomes and dead letters.
+    pub(crate) worker: String,
+    /// Steps by name, bound to their services.
+    pub(crate) catalog: Catalog,
+    /// Where files are.
+    pub(crate) roots: Arc<Roots>,
+    /// When to try again.
+    pub(crate) retry: RetryPolicy,
+    /// File bytes in memory, in units of [`crate::input::UNIT`].
+    pub(crate) bytes: Semaphore,
+    /// What `bytes` started with.
+    pub(crate) bytes_total: u32,
+    /// Longest a delivery is held.
+    pub(crate) hold_budget: Duration,
+    /// Deaths of workers after which a step goes to the quarantine.
+    pub(crate) quarantine_after: u32,
+    /// Deaths in the quarantine after which it is given up.
+    pub(crate) dead_after: u32,
+}
+
+/// Shared by all steps of one service.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// Name of the service.
+    pub(crate) service: String,
+    /// Most calls in flight.
+    pub(crate) in_flight: usize,
+    /// Room for calls.
+    pub(crate) calls: Semaphore,
+    /// Pauses the service.
+    pub(crate) breaker: Breaker,
+    /// Counters of the worker.
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// A counter that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters of a worker since its start.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Deliveries taken.
+    pub taken: Counter,
+    /// Deliveries settled, with any verdict.
+    pub settled: Counter,
+    /// Calls made to services.
+    pub calls: Counter,
+    /// Calls repeated after a wait in the worker.
+    pub retries: Counter,
+    /// Steps put off as messages.
+    pub put_off: Counter,
+    /// Steps moved to the quarantine.
+    pub quarantined: Counter,
+    /// Steps handed back.
+    pub released: Counter,
+    /// Steps that ended as dead letters.
+    pub dead: Counter,
+    /// Redeliveries that needed no call of their own.
+    pub joined: Counter,
+    /// Settlements lost with their session; each is delivered again.
+    pub lost: Counter,
+    /// Tokens of prompts.
+    pub input_tokens: Counter,
+    /// Tokens of answers.
+    pub output_tokens: Counter,
+}
+
+impl Stats {
+    /// Deliveries in hand.
+    #[must_use]
+    pub fn in_hand(&self) -> u64 {
+        self.taken.get().saturating_sub(self.settled.get())
+    }
+}
+
+/// The lanes of a worker, by name of the service.
+pub(crate) type Lanes = BTreeMap<String, Arc<Lane>>;

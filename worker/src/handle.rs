@@ -1,0 +1,372 @@
+//! One delivery, from its bytes to a verdict. Knows no broker and no loop.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use filefleet_shared::{
+    broker::{Dead, Envelope, Later, Message, Queue, Route, Verdict},
+    time::UnixMillis,
+    wire::{self, StepMessage, Usage},
+};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    context::{Context, Lane},
+    input,
+    outcome::{self, Ended},
+    service::{Answer, BoundStep, CallError, StepInput},
+    verdict::{Decision, Situation, Wait, decide},
+};
+
+/// How soon a step comes back that a paused service or a drain sent away: the lane holds it.
+const SOON: Duration = Duration::from_secs(1);
+/// How soon a step comes back that this worker's configuration does not know.
+const UNKNOWN: Duration = Duration::from_secs(15);
+
+/// Works on one delivery.
+pub(crate) async fn handle(
+    context: &Context,
+    lane: &Lane,
+    envelope: &Envelope,
+    draining: watch::Receiver<bool>,
+) -> Verdict {
+    let message = match wire::decode::<StepMessage>(&envelope.body) {
+        Ok(message) => message,
+        Err(error) => return undecodable(context, &error),
+    };
+    if let Some(verdict) = suspicious(context, lane, envelope, &message) {
+        return verdict;
+    }
+    let Some(step) = context.catalog.step(&message.pipeline, &message.step) else {
+        return unknown(context, envelope, &message);
+    };
+    let mut attempts = Attempts {
+        context,
+        lane,
+        step,
+        envelope,
+        taken: Instant::now(),
+        started: envelope
+            .headers
+            .first_attempt
+            .unwrap_or_else(UnixMillis::now),
+        counted: 0,
+        deferred: 0,
+        usage: message.usage,
+        call_ms: 0,
+        input_changed: false,
+        draining,
+        message: &message,
+    };
+    attempts.run().await
+}
+
+fn undecodable(context: &Context, error: &wire::DecodeError) -> Verdict {
+    tracing::error!(cause = error.reason(), %error, "dead letter: cannot read the message");
+    Verdict::Dead(Dead {
+        reason: error.reason().to_owned(),
+        detail: error.to_string(),
+        by: context.worker.clone(),
+        publish: Vec::new(),
+    })
+}
+
+/// A step that was in flight when workers died is tried apart from the others, then given up.
+fn suspicious(
+    context: &Context,
+    lane: &Lane,
+    envelope: &Envelope,
+    message: &StepMessage,
+) -> Option<Verdict> {
+    let deaths = envelope.deliveries.saturating_sub(1);
+    match &envelope.queue {
+        Queue::Quarantine(_) if deaths >= context.dead_after => {
+            let detail = format!("{deaths} workers died or left while they had it alone");
+            let ended = Ended::failure(envelope.headers.attempt, "worker_died", detail);
+            Some(outcome::failed(context, message, &envelope.headers, ended))
+        }
+        Queue::Work(service) if deaths >= context.quarantine_after => {
+            tracing::warn!(
+                run = %message.run, seq = message.seq, file = %message.file.key, deaths,
+                "moved to the quarantine: workers died while they had it",
+            );
+            let route = Route::Quarantine {
+                service: service.clone(),
+            };
+            lane.stats.quarantined.add(1);
+            Some(Verdict::Done(vec![Message {
+                id: envelope.id.clone(),
+                route,
+                headers: envelope.headers.clone(),
+                body: envelope.body.clone(),
+            }]))
+        }
+        _ => None,
+    }
+}
+
+/// Another worker may know the pipeline (a rolling change of configuration), so it is put off a
+/// few times before it fails.
+fn unknown(context: &Context, envelope: &Envelope, message: &StepMessage) -> Verdict {
+    let detail = format!(
+        "this worker's configuration has no step {:?} in a pipeline {:?}",
+        message.step, message.pipeline
+    );
+    let attempt = envelope.headers.attempt;
+    if attempt >= context.retry.attempts {
+        let ended = Ended::failure(attempt, "unknown_pipeline", detail);
+        return outcome::failed(context, message, &envelope.headers, ended);
+    }
+    tracing::warn!(run = %message.run, seq = message.seq, detail, "put off");
+    Verdict::Later(Later {
+        delay: UNKNOWN,
+        attempts: 1,
+        cause: "unknown_pipeline".to_owned(),
+        first_attempt: None,
+    })
+}
+
+/// The attempts of one step in one delivery.
+struct Attempts<'a> {
+    context: &'a Context,
+    lane: &'a Lane,
+    step: &'a BoundStep,
+    envelope: &'a Envelope,
+    message: &'a StepMessage,
+    taken: Instant,
+    started: UnixMillis,
+    /// Failed attempts of this delivery that cost one.
+    counted: u32,
+    /// Times this delivery was throttled.
+    deferred: u32,
+    usage: Usage,
+    call_ms: u64,
+    input_changed: bool,
+    draining: watch::Receiver<bool>,
+}
+
+impl Attempts<'_> {
+    async fn run(&mut self) -> Verdict {
+        let loaded = if self.step.call.needs_content() {
+            match input::load(self.context, self.step, &self.message.file).await {
+                Ok(loaded) => loaded,
+                Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
+                    self.counted = 1;
+                    return self.later(self.context.retry.wait(self.attempt()), error.cause());
+                }
+                Err(error) => return self.failed(error.cause(), error.to_string()),
+            }
+        } else {
+            input::Loaded::default()
+        };
+        self.input_changed = loaded.changed;
+        loop {
+            let error = match self.call(loaded.content.clone()).await {
+                Called::Answered(Ok(answer)) => return self.succeeded(answer),
+                Called::Answered(Err(error)) => error,
+                // Handing back is free where nothing was tried; else the attempts must travel.
+                Called::NotStarted if self.counted + self.deferred == 0 => {
+                    return Verdict::Release;
+                }
+                Called::NotStarted => return self.later(SOON, "draining"),
+                Called::Paused => return self.later(SOON, "paused"),
+            };
+            match decide(&error, self.situation(&error), &self.context.retry) {
+                Decision::Hold(wait) => {
+                    if let Some(verdict) = self.hold(wait).await {
+                        return verdict;
+                    }
+                }
+                Decision::PutOff(wait) => {
+                    self.count(&wait);
+                    return self.later(wait.delay, wait.cause);
+                }
+                Decision::Pause(kind) => {
+                    self.lane.breaker.trip(kind, &error.to_string());
+                    return self.later(SOON, kind.as_str());
+                }
+                Decision::Fail { cause, detail } => return self.failed(&cause, detail),
+            }
+        }
+    }
+
+    /// The number of the current attempt, from 1.
+    fn attempt(&self) -> u32 {
+        self.envelope.headers.attempt.saturating_add(self.counted)
+    }
+
+    fn situation(&self, error: &CallError) -> Situation {
+        tracing::debug!(
+            run = %self.message.run, seq = self.message.seq, attempt = self.attempt(), %error,
+            "call failed",
+        );
+        Situation {
+            attempt: self.attempt(),
+            deferred: self
+                .envelope
+                .headers
+                .deferred
+                .saturating_add(self.deferred + 1),
+            age: UnixMillis::now().since(self.started),
+            held: self.taken.elapsed(),
+            hold_budget: self.context.hold_budget,
+            timeout: self.step.timeout,
+        }
+    }
+
+    /// One call, when the service has room for it.
+    async fn call(&mut self, content: Bytes) -> Called {
+        let permit = tokio::select! {
+            biased;
+            _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
+            permit = self.lane.calls.acquire() => permit,
+        };
+        if !self.lane.breaker.may_call() {
+            return Called::Paused;
+        }
+        let begun = Instant::now();
+        self.lane.stats.calls.add(1);
+        let input = StepInput {
+            message: self.message,
+            content,
+        };
+        let result = tokio::time::timeout(self.step.timeout, self.step.call.call(input))
+            .await
+            .unwrap_or_else(|_| {
+                let limit = humantime::format_duration(self.step.timeout);
+                Err(CallError::Timeout(format!("no answer within {limit}")))
+            });
+        drop(permit);
+        self.call_ms = filefleet_shared::time::millis(begun.elapsed());
+        self.account(&result);
+        Called::Answered(result)
+    }
+
+    /// What an answer, good or bad, says about the service and about money.
+    fn account(&mut self, result: &Result<Answer, CallError>) {
+        let calls = Usage {
+            calls: 1,
+            ..Usage::default()
+        };
+        let used = match result {
+            Ok(answer) => Usage {
+                calls: 1,
+                ..answer.usage
+            },
+            Err(CallError::Rejected { usage, .. }) => Usage { calls: 1, ..*usage },
+            Err(CallError::Unreachable(detail)) => {
+                self.lane.breaker.unreachable(detail);
+                return;
+            }
+            Err(CallError::Timeout(_)) => {
+                self.usage.add(&calls);
+                return;
+            }
+            Err(
+                CallError::Unauthorized(_)
+                | CallError::Misconfigured(_)
+                | CallError::QuotaExhausted(_),
+            ) => return,
+            Err(
+                CallError::RateLimited { .. }
+                | CallError::Overloaded { .. }
+                | CallError::Malformed(_),
+            ) => calls,
+        };
+        self.lane.breaker.answered();
+        self.lane.stats.input_tokens.add(used.input_tokens);
+        self.lane.stats.output_tokens.add(used.output_tokens);
+        self.usage.add(&used);
+    }
+
+    fn count(&mut self, wait: &Wait) {
+        if wait.counted {
+            self.counted += 1;
+        } else {
+            self.deferred += 1;
+        }
+    }
+
+    /// Waits in the worker. A drain or a pause ends the wait: the rest of it is the broker's.
+    async fn hold(&mut self, wait: Wait) -> Option<Verdict> {
+        self.count(&wait);
+        self.lane.stats.retries.add(1);
+        let until = Instant::now() + wait.delay;
+        let mut paused = self.lane.breaker.watch();
+        tokio::select! {
+            biased;
+            _ = self.draining.wait_for(|draining| *draining) => {}
+            _ = paused.wait_for(Option::is_some) => {}
+            () = tokio::time::sleep_until(until) => return None,
+        }
+        let rest = until.saturating_duration_since(Instant::now()).max(SOON);
+        Some(self.later(rest, wait.cause))
+    }
+
+    fn later(&self, delay: Duration, cause: &str) -> Verdict {
+        self.lane.stats.put_off.add(1);
+        Verdict::Later(Later {
+            delay,
+            attempts: self.counted,
+            cause: cause.to_owned(),
+            first_attempt: Some(self.started),
+        })
+    }
+
+    fn ended(&self) -> Ended {
+        Ended {
+            attempts: self.attempt(),
+            started: self.started,
+            call_ms: self.call_ms,
+            usage: self.usage,
+            input_changed: self.input_changed,
+            failure: None,
+            service: Some(self.step.service.clone()),
+        }
+    }
+
+    fn failed(&self, cause: &str, detail: String) -> Verdict {
+        let ended = Ended {
+            failure: Some((cause.to_owned(), detail)),
+            ..self.ended()
+        };
+        outcome::failed(self.context, self.message, &self.envelope.headers, ended)
+    }
+
+    fn succeeded(&self, answer: Answer) -> Verdict {
+        let next = self
+            .step
+            .next
+            .as_deref()
+            .and_then(|name| self.context.catalog.step(&self.message.pipeline, name));
+        outcome::succeeded(
+            self.context,
+            self.message,
+            &self.envelope.headers,
+            self.ended(),
+            answer,
+            next,
+        )
+    }
+}
+
+enum Called {
+    Answered(Result<Answer, CallError>),
+    /// A drain came first.
+    NotStarted,
+    /// The service was paused first.
+    Paused,
+}
+
+/// What a panic of [`handle`] becomes: one failed file, never an unsettled delivery.
+pub(crate) fn panicked(context: &Arc<Context>, envelope: &Envelope, what: &str) -> Verdict {
+    tracing::error!(message_id = %envelope.id, panic = what, "panic while working on a step");
+    let detail = format!("internal error: {what}");
+    match wire::decode::<StepMessage>(&envelope.body) {
+        Ok(message) => {
+            let ended = Ended::failure(envelope.headers.attempt, "panic", detail);
+            outcome::failed(context, &message, &envelope.headers, ended)
+        }
+        Err(error) => undecodable(context, &error),
+    }
+}

@@ -1,0 +1,208 @@
+//! How a task ends: the outcome, or the next step's message.
+
+use filefleet_shared::{
+    broker::{Dead, Headers, MAX_BODY_BYTES, Message, ResultKey, Route, Verdict},
+    telemetry::TraceContext,
+    time::UnixMillis,
+    wire::{self, Failure, Outcome, OutcomeTag, Status, StepMessage, Timings, Usage, VERSION},
+};
+use serde_json::Value;
+
+use crate::{
+    context::Context,
+    service::{Answer, BoundStep},
+};
+
+/// Outputs of earlier steps that travel in a message, all together.
+const MAX_OUTPUTS_BYTES: usize = 64 * 1024;
+
+/// What is known when a step has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// Attempts made.
+    pub(crate) attempts: u32,
+    /// When the first of them began.
+    pub(crate) started: UnixMillis,
+    /// Time of the last call.
+    pub(crate) call_ms: u64,
+    /// All steps' usage so far.
+    pub(crate) usage: Usage,
+    /// The file was not the published one.
+    pub(crate) input_changed: bool,
+    /// Cause and detail.
+    pub(crate) failure: Option<(String, String)>,
+    /// The service that was called.
+    pub(crate) service: Option<String>,
+}
+
+impl Ended {
+    /// A step that failed without a call.
+    pub(crate) fn failure(attempts: u32, cause: &str, detail: String) -> Self {
+        Self {
+            attempts,
+            started: UnixMillis::now(),
+            call_ms: 0,
+            usage: Usage::default(),
+            input_changed: false,
+            failure: Some((cause.to_owned(), detail)),
+            service: None,
+        }
+    }
+}
+
+/// The outcome of a step that was the last, or the message of the next one.
+pub(crate) fn succeeded(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+    answer: Answer,
+    next: Option<&BoundStep>,
+) -> Verdict {
+    match next {
+        Some(next) => go_on(context, message, headers, ended, answer, next),
+        None => last(context, message, headers, ended, answer.output),
+    }
+}
+
+fn go_on(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+    answer: Answer,
+    next: &BoundStep,
+) -> Verdict {
+    let mut following = message.clone();
+    following
+        .outputs
+        .insert(message.step.clone(), answer.output);
+    following.step.clone_from(&next.name);
+    following.usage = ended.usage;
+    let outputs = serde_json::to_vec(&following.outputs).map_or(usize::MAX, |json| json.len());
+    if outputs > MAX_OUTPUTS_BYTES {
+        let detail = format!("outputs of {outputs} bytes, {MAX_OUTPUTS_BYTES} fit in a message");
+        let failure = Some(("output_too_large".to_owned(), detail));
+        return failed(context, message, headers, Ended { failure, ..ended });
+    }
+    match wire::encode(&following) {
+        Ok(body) => Verdict::Done(vec![Message {
+            id: following.message_id(),
+            route: Route::Work {
+                service: next.service.clone(),
+            },
+            headers: Headers::traced(headers.trace.map(TraceContext::child)),
+            body,
+        }]),
+        Err(error) => unwritable(context, message, headers, ended, &error),
+    }
+}
+
+fn last(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+    output: Value,
+) -> Verdict {
+    let outcome = record(context, message, Status::Succeeded, Some(output), &ended);
+    match publishable(&outcome, headers) {
+        Ok(outcome) if outcome.body.len() > MAX_BODY_BYTES => {
+            let detail = format!(
+                "an outcome of {} bytes, the limit is {MAX_BODY_BYTES}",
+                outcome.body.len()
+            );
+            let failure = Some(("output_too_large".to_owned(), detail));
+            failed(context, message, headers, Ended { failure, ..ended })
+        }
+        Ok(outcome) => Verdict::Done(vec![outcome]),
+        Err(error) => unwritable(context, message, headers, ended, &error),
+    }
+}
+
+/// The failed outcome, together with a dead letter.
+pub(crate) fn failed(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+) -> Verdict {
+    let outcome = record(context, message, Status::Failed, None, &ended);
+    let (reason, detail) = ended.failure.unwrap_or_default();
+    tracing::warn!(
+        run = %message.run, seq = message.seq, file = %message.file.key, step = %message.step,
+        attempts = ended.attempts, cause = %reason, detail = %detail, "file failed",
+    );
+    let publish = match publishable(&outcome, headers) {
+        Ok(outcome) => vec![outcome],
+        Err(error) => {
+            // A dead letter without its outcome would leave the run open for ever.
+            tracing::error!(%error, run = %message.run, seq = message.seq, "outcome lost its form");
+            return Verdict::Release;
+        }
+    };
+    Verdict::Dead(Dead {
+        reason,
+        detail,
+        by: context.worker.clone(),
+        publish,
+    })
+}
+
+fn unwritable(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+    error: &serde_json::Error,
+) -> Verdict {
+    let failure = Some(("unwritable_output".to_owned(), error.to_string()));
+    failed(context, message, headers, Ended { failure, ..ended })
+}
+
+fn publishable(outcome: &Outcome, headers: &Headers) -> Result<Message, serde_json::Error> {
+    Ok(Message {
+        id: outcome.message_id(),
+        route: Route::Result {
+            run: outcome.run,
+            key: ResultKey::Outcome(outcome.status),
+        },
+        headers: Headers::traced(headers.trace.map(TraceContext::child)),
+        body: wire::encode(outcome)?,
+    })
+}
+
+fn record(
+    context: &Context,
+    message: &StepMessage,
+    status: Status,
+    output: Option<Value>,
+    ended: &Ended,
+) -> Outcome {
+    let failure = ended.failure.as_ref().map(|(cause, detail)| Failure {
+        cause: cause.clone(),
+        detail: detail.clone(),
+        service: ended.service.clone(),
+    });
+    Outcome {
+        v: VERSION,
+        kind: OutcomeTag::Outcome,
+        run: message.run,
+        seq: message.seq,
+        status,
+        file: message.file.clone(),
+        pipeline: message.pipeline.clone(),
+        step: message.step.clone(),
+        output,
+        failure,
+        usage: ended.usage,
+        attempts: ended.attempts,
+        input_changed: ended.input_changed,
+        worker: context.worker.clone(),
+        timings: Timings {
+            started: ended.started,
+            finished: UnixMillis::now(),
+            call_ms: ended.call_ms,
+        },
+    }
+}

@@ -1,0 +1,249 @@
+//! The steps of a configuration, bound to clients that are ready to call.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use filefleet_shared::config::{Secret, SecretError};
+use reqwest::header::InvalidHeaderValue;
+
+use super::{
+    Service,
+    openai::{Access, Chat, EndpointError},
+    transport,
+};
+use crate::config::{Config, ServiceConfig, StepConfig};
+
+/// How a catalog is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CatalogOptions {
+    /// Base URL of a simulator that stands in for every service; then no secret is fetched or sent.
+    pub rehearse: Option<String>,
+}
+
+/// Every step of every pipeline, ready to call.
+#[derive(Debug)]
+pub struct Catalog {
+    pipelines: BTreeMap<String, Vec<BoundStep>>,
+    services: Vec<ServiceLimits>,
+}
+
+/// A service with what bounds its consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Name of the service, and of its queue.
+    pub name: String,
+    /// Most calls at once from one worker.
+    pub in_flight: usize,
+}
+
+/// A step with the service that carries it out.
+#[derive(Clone)]
+pub struct BoundStep {
+    /// Name of its pipeline.
+    pub pipeline: String,
+    /// Name of the step.
+    pub name: String,
+    /// Name of the service.
+    pub service: String,
+    /// Name of the step after it; none for the last.
+    pub next: Option<String>,
+    /// Total deadline of one attempt.
+    pub timeout: Duration,
+    /// Larger files are refused before they are read.
+    pub max_file_bytes: u64,
+    /// What to call.
+    pub call: Arc<dyn Service>,
+}
+
+/// Every reason why a catalog cannot be built. Never empty.
+#[derive(Debug)]
+pub struct BuildErrors(pub Vec<BuildError>);
+
+/// Why a service cannot be called.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Its key cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Its key or organization has characters that no header can have.
+    #[error("service.{service}: the key or organization cannot be sent in a header: {source}")]
+    Header {
+        /// Name of the service.
+        service: String,
+        /// Never shows the value.
+        source: InvalidHeaderValue,
+    },
+    /// TLS or the proxy settings of this machine do not work.
+    #[error("service.{service}: cannot make an HTTP client: {source}")]
+    Client {
+        /// Name of the service.
+        service: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The simulator's address is none.
+    #[error("service.{service}: the simulator's address {source}")]
+    Simulator {
+        /// Name of the service.
+        service: String,
+        /// Why.
+        source: EndpointError,
+    },
+}
+
+impl Catalog {
+    /// Fetches secrets, makes one client per service, and binds every step.
+    ///
+    /// # Errors
+    /// All services that cannot be called, at once.
+    pub fn build(config: &Config, options: &CatalogOptions) -> Result<Self, BuildErrors> {
+        let mut errors = Vec::new();
+        let mut accesses = BTreeMap::new();
+        for (name, service) in &config.services {
+            match access(name, service, options) {
+                Ok(access) => drop(accesses.insert(name.as_str(), access)),
+                Err(error) => errors.push(error),
+            }
+        }
+        let mut pipelines = BTreeMap::new();
+        for (pipeline, steps) in &config.pipelines {
+            let mut bound = Vec::with_capacity(steps.len());
+            for (index, step) in steps.iter().enumerate() {
+                let service = config.services.get(&step.service);
+                // A service without access is among the errors already.
+                let (Some(service), Some(access)) = (service, accesses.get(step.service.as_str()))
+                else {
+                    continue;
+                };
+                let next = steps.get(index + 1).map(|next| next.name.clone());
+                match bind(pipeline, step, service, access.clone()) {
+                    Ok(step) => bound.push(BoundStep { next, ..step }),
+                    Err(error) => errors.push(error),
+                }
+            }
+            pipelines.insert(pipeline.clone(), bound);
+        }
+        if !errors.is_empty() {
+            return Err(BuildErrors(errors));
+        }
+        let limits = |(name, service): (&String, &ServiceConfig)| ServiceLimits {
+            name: name.clone(),
+            in_flight: service.in_flight,
+        };
+        Ok(Self {
+            pipelines,
+            services: config.services.iter().map(limits).collect(),
+        })
+    }
+
+    /// The step of this name, if the configuration has it.
+    #[must_use]
+    pub fn step(&self, pipeline: &str, step: &str) -> Option<&BoundStep> {
+        self.steps(pipeline)?
+            .iter()
+            .find(|bound| bound.name == step)
+    }
+
+    /// Where a file enters the pipeline.
+    #[must_use]
+    pub fn first_step(&self, pipeline: &str) -> Option<&BoundStep> {
+        self.steps(pipeline)?.first()
+    }
+
+    /// The steps of a pipeline in their order.
+    #[must_use]
+    pub fn steps(&self, pipeline: &str) -> Option<&[BoundStep]> {
+        self.pipelines.get(pipeline).map(Vec::as_slice)
+    }
+
+    /// Names of the pipelines.
+    pub fn pipelines(&self) -> impl Iterator<Item = &str> {
+        self.pipelines.keys().map(String::as_str)
+    }
+
+    /// The services, in the order of their names.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceLimits> {
+        self.services.iter()
+    }
+}
+
+fn access(
+    name: &str,
+    service: &ServiceConfig,
+    options: &CatalogOptions,
+) -> Result<Access, BuildError> {
+    let openai = &service.openai;
+    let (endpoint, key) = match &options.rehearse {
+        Some(base) => {
+            let endpoint =
+                openai
+                    .endpoint
+                    .rehearsed(base)
+                    .map_err(|source| BuildError::Simulator {
+                        service: name.to_owned(),
+                        source,
+                    })?;
+            (endpoint, None)
+        }
+        None => {
+            let key = openai.key.as_ref().map(Secret::resolve).transpose()?;
+            (openai.endpoint.clone(), key)
+        }
+    };
+    let client = transport::client(endpoint.base(), service.in_flight, service.connect_timeout)
+        .map_err(|source| BuildError::Client {
+            service: name.to_owned(),
+            source,
+        })?;
+    Ok(Access {
+        client,
+        endpoint,
+        key,
+        organization: openai.organization.clone(),
+    })
+}
+
+fn bind(
+    pipeline: &str,
+    step: &StepConfig,
+    service: &ServiceConfig,
+    access: Access,
+) -> Result<BoundStep, BuildError> {
+    let openai = &service.openai;
+    // As the real service wants it, also in a rehearsal.
+    let field = openai.endpoint.max_tokens_field(&step.chat.model);
+    let field = openai.max_tokens_field.unwrap_or(field);
+    let chat =
+        Chat::new(access, step.chat.clone(), field).map_err(|source| BuildError::Header {
+            service: step.service.clone(),
+            source,
+        })?;
+    Ok(BoundStep {
+        pipeline: pipeline.to_owned(),
+        name: step.name.clone(),
+        service: step.service.clone(),
+        next: None,
+        timeout: service.timeout,
+        max_file_bytes: service.max_file_bytes,
+        call: Arc::new(chat),
+    })
+}
+
+impl fmt::Debug for BoundStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundStep")
+            .field("pipeline", &self.pipeline)
+            .field("name", &self.name)
+            .field("service", &self.service)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for BuildErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for BuildErrors {}

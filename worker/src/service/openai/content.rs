@@ -1,0 +1,188 @@
+//! What of a file is sent: text as text, images as images.
+
+use std::borrow::Cow;
+
+use crate::service::CallError;
+
+/// What of the file a step sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContentMode {
+    /// An image if the bytes are one, else text; nothing if the prompt works on earlier outputs.
+    #[default]
+    Auto,
+    /// Text; other files are refused.
+    Text,
+    /// An image; other files are refused.
+    Image,
+    /// Nothing.
+    None,
+}
+
+/// A file's content, recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content<'a> {
+    Nothing,
+    Text(Cow<'a, str>),
+    Image {
+        media_type: &'static str,
+        bytes: &'a [u8],
+    },
+}
+
+impl Content<'_> {
+    /// The text, empty for an image.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Nothing | Self::Image { .. } => "",
+        }
+    }
+}
+
+/// Recognises a file's bytes. `media_type`, guessed from its name, only serves the message.
+pub(crate) fn read<'a>(
+    bytes: &'a [u8],
+    mode: ContentMode,
+    media_type: &str,
+) -> Result<Content<'a>, CallError> {
+    if bytes.is_empty() {
+        return Err(CallError::rejected("empty_file", "the file has no bytes"));
+    }
+    let image = image_type(bytes);
+    match (mode, image) {
+        (ContentMode::None, _) => Ok(Content::Nothing),
+        (ContentMode::Auto | ContentMode::Image, Some(media_type)) => {
+            Ok(Content::Image { media_type, bytes })
+        }
+        (ContentMode::Image, None) => {
+            let detail = format!("{media_type}: not a PNG, JPEG, GIF or WebP image");
+            Err(CallError::rejected("not_image", detail))
+        }
+        (ContentMode::Auto | ContentMode::Text, _) => {
+            decode(bytes).map(Content::Text).ok_or_else(|| {
+                let found = image.unwrap_or(media_type);
+                let detail = format!("{found}: binary where text is wanted");
+                CallError::rejected("not_text", detail)
+            })
+        }
+    }
+}
+
+/// The type of an image by its first bytes: names lie, and services refuse what they are not told.
+fn image_type(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// UTF-8, or UTF-16 that says so by its byte order mark; none if the bytes are not text.
+fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)?),
+        [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)?),
+        [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(str::from_utf8(rest).ok()?),
+        _ => Cow::Borrowed(str::from_utf8(bytes).ok()?),
+    };
+    // Valid UTF-8 all the same, but in no text: some binary formats are all ASCII and NUL.
+    (!text.as_bytes().contains(&0)).then_some(text)
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
+    let (units, rest) = bytes.as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    char::decode_utf16(units.iter().copied().map(unit))
+        .collect::<Result<_, _>>()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
+
+    fn cause(bytes: &[u8], mode: ContentMode) -> (&'static str, String) {
+        match read(bytes, mode, "application/pdf") {
+            Err(CallError::Rejected {
+                cause,
+                detail,
+                usage,
+            }) => {
+                assert!(usage.is_zero());
+                (cause, detail)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn text_is_read_in_the_encodings_that_say_what_they_are() {
+        let text = |bytes: &'static [u8]| read(bytes, ContentMode::Auto, "text/plain").unwrap();
+        assert_eq!(text("héllo".as_bytes()), Content::Text("héllo".into()));
+        assert_eq!(text(b"\xef\xbb\xbfhello"), Content::Text("hello".into()));
+        assert_eq!(text(b"\xff\xfeh\0\xe9\0"), Content::Text("hé".into()));
+        assert_eq!(
+            text(b"\xfe\xff\0h\xd8\x3d\xde\0"),
+            Content::Text("h😀".into())
+        );
+    }
+
+    #[test]
+    fn binary_where_text_is_wanted_is_refused_by_its_type() {
+        let wanted = "application/pdf: binary where text is wanted".to_owned();
+        for bytes in [
+            &b"%PDF\xff"[..],
+            b"a\0b",
+            b"\xff\xfe\x00",
+            b"\xff\xfe\x00\xd8",
+        ] {
+            assert_eq!(
+                cause(bytes, ContentMode::Auto),
+                ("not_text", wanted.clone())
+            );
+        }
+        let image = "image/png: binary where text is wanted".to_owned();
+        assert_eq!(cause(PNG, ContentMode::Text), ("not_text", image));
+        assert_eq!(cause(b"hello", ContentMode::Image).0, "not_image");
+    }
+
+    #[test]
+    fn images_are_recognised_by_their_bytes() {
+        let cases: [(&[u8], &str); 5] = [
+            (PNG, "image/png"),
+            (b"\xff\xd8\xff\xe0", "image/jpeg"),
+            (b"GIF89a..", "image/gif"),
+            (b"GIF87a..", "image/gif"),
+            (b"RIFF\x01\x02\x03\x04WEBPVP8 ", "image/webp"),
+        ];
+        for (bytes, media_type) in cases {
+            let found = read(bytes, ContentMode::Auto, "text/plain").unwrap();
+            assert_eq!(found, Content::Image { media_type, bytes });
+        }
+    }
+
+    #[test]
+    fn a_file_without_bytes_is_a_named_refusal() {
+        assert_eq!(cause(b"", ContentMode::Auto).0, "empty_file");
+    }
+}

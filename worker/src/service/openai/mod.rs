@@ -1,0 +1,197 @@
+//! Chat completions of OpenAI and of the servers that speak like it.
+
+mod classify;
+mod content;
+mod endpoint;
+mod request;
+mod response;
+
+use std::{sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use reqwest::{
+    Client, Url,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    Answer, CallError, Prompt, PromptError, Service, StepInput,
+    transport::{failure, read_body},
+};
+use content::Content;
+pub use content::ContentMode;
+pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
+use request::ChatRequest;
+pub use request::{ChatParameters, Detail};
+
+const TASK: HeaderName = HeaderName::from_static("x-filefleet-task");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
+
+/// What a step asks of a chat model.
+#[derive(Clone, Debug)]
+pub struct ChatConfig {
+    /// Model, or deployment at Azure.
+    pub model: String,
+    /// The user's message.
+    pub prompt: Arc<Prompt>,
+    /// The system's message.
+    pub system: Option<Arc<Prompt>>,
+    /// Parameters that are the same for every file.
+    pub parameters: ChatParameters,
+    /// The answer must be JSON.
+    pub json: bool,
+    /// How closely images are looked at.
+    pub detail: Detail,
+    /// What of the file is sent.
+    pub content: ContentMode,
+}
+
+/// How requests to one endpoint are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) client: Client,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) key: Option<SecretString>,
+    pub(crate) organization: Option<String>,
+}
+
+/// One chat step, bound to its endpoint.
+pub(crate) struct Chat {
+    client: Client,
+    url: Url,
+    headers: HeaderMap,
+    key: Option<SecretString>,
+    config: ChatConfig,
+    max_tokens: MaxTokensField,
+}
+
+impl Chat {
+    /// # Errors
+    /// The key or organization cannot be sent in a header.
+    pub(crate) fn new(
+        access: Access,
+        config: ChatConfig,
+        max_tokens: MaxTokensField,
+    ) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self {
+            headers: headers(&access)?,
+            url: access.endpoint.chat_url(&config.model),
+            client: access.client,
+            key: access.key,
+            config,
+            max_tokens,
+        })
+    }
+
+    /// The JSON of the request, and nothing else: what cannot be sent is found before it is.
+    fn body(&self, input: &StepInput<'_>) -> Result<Vec<u8>, CallError> {
+        let config = &self.config;
+        let content = if self.needs_content() {
+            let media_type = &input.message.file.media_type;
+            content::read(&input.content, config.content, media_type)?
+        } else {
+            Content::Nothing
+        };
+        let text = content.text();
+        let render = |prompt: &Prompt| prompt.render(input.message, text).map_err(prompt_error);
+        let system = config.system.as_deref().map(render).transpose()?;
+        let prompt = render(&config.prompt)?;
+        let appended = if self.text_has_a_place() { "" } else { text };
+        let request = ChatRequest::new(config, self.max_tokens)
+            .system(system.as_deref())
+            .user(&prompt, appended, &content);
+        let capacity = prompt.len() + input.content.len() / 3 * 4 + 1024;
+        let mut body = Vec::with_capacity(capacity);
+        serde_json::to_writer(&mut body, &request).map_err(|error| {
+            CallError::Misconfigured(format!("cannot write the request: {error}"))
+        })?;
+        Ok(body)
+    }
+
+    fn text_has_a_place(&self) -> bool {
+        let config = &self.config;
+        config.prompt.mentions_text() || config.system.as_deref().is_some_and(Prompt::mentions_text)
+    }
+
+    /// What a server says about a refused key can repeat the key.
+    fn without_key(&self, body: &[u8]) -> String {
+        let text = String::from_utf8_lossy(body);
+        match &self.key {
+            Some(key) => text.replace(key.expose_secret(), "[key]"),
+            None => text.into_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl Service for Chat {
+    async fn call(&self, input: StepInput<'_>) -> Result<Answer, CallError> {
+        let body = self.body(&input)?;
+        let mut headers = self.headers.clone();
+        let message = input.message;
+        let task = format!("{}/{}:{}", message.run, message.seq, message.step);
+        if let Ok(task) = HeaderValue::try_from(task) {
+            headers.insert(REQUEST_ID, task.clone());
+            headers.insert(TASK, task);
+        }
+        let request = self
+            .client
+            .post(self.url.clone())
+            .headers(headers)
+            .body(body);
+        let response = request.send().await.map_err(failure)?;
+        let status = response.status();
+        if status.is_success() {
+            return response::interpret(&read_body(response).await?, self.config.json);
+        }
+        let headers = response.headers().clone();
+        // The status alone says enough if the body does not come.
+        let body = read_body(response).await.unwrap_or_default();
+        let body = self.without_key(&body);
+        Err(classify::classify(
+            status,
+            &headers,
+            body.as_bytes(),
+            SystemTime::now(),
+        ))
+    }
+
+    fn needs_content(&self) -> bool {
+        match self.config.content {
+            ContentMode::None => false,
+            ContentMode::Text | ContentMode::Image => true,
+            ContentMode::Auto => self.text_has_a_place() || !self.config.prompt.mentions_outputs(),
+        }
+    }
+}
+
+fn headers(access: &Access) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(key) = &access.key {
+        let key = key.expose_secret();
+        let (name, value) = match access.endpoint.dialect() {
+            Dialect::OpenAi => ("authorization", format!("Bearer {key}")),
+            Dialect::Azure | Dialect::AzureV1 => ("api-key", key.to_owned()),
+        };
+        let mut value = HeaderValue::try_from(value)?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    if let Some(organization) = &access.organization {
+        let name = HeaderName::from_static("openai-organization");
+        headers.insert(name, HeaderValue::try_from(organization)?);
+    }
+    Ok(headers)
+}
+
+fn prompt_error(error: PromptError) -> CallError {
+    match error {
+        PromptError::Template(detail) => CallError::Misconfigured(detail),
+        PromptError::Input(detail) => CallError::rejected("prompt", detail),
+    }
+}
+
+#[cfg(test)]
+mod tests;

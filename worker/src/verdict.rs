@@ -1,0 +1,131 @@
+//! The table from (answer, attempt, age) to what happens next. Pure: no clock, no broker.
+
+use std::time::Duration;
+
+use crate::{breaker::PauseKind, retry::RetryPolicy, service::CallError};
+
+/// What is known when a call has failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// Counted attempts of this step, the one that just failed included; 1 after the first.
+    pub attempt: u32,
+    /// Times this step was throttled or put off without costing an attempt, now included.
+    pub deferred: u32,
+    /// Since the first attempt of the step.
+    pub age: Duration,
+    /// Since this delivery was taken.
+    pub held: Duration,
+    /// Longest a delivery is held, waits and one more attempt included.
+    pub hold_budget: Duration,
+    /// The step's deadline for one attempt.
+    pub timeout: Duration,
+}
+
+/// What to do about a failed call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Wait in the worker, then try again.
+    Hold(Wait),
+    /// Put off as a message in the broker.
+    PutOff(Wait),
+    /// Every file would fail: pause the service, put this step off untouched.
+    Pause(PauseKind),
+    /// This file has failed.
+    Fail {
+        /// A stable word to count by.
+        cause: String,
+        /// For a person.
+        detail: String,
+    },
+}
+
+/// How long to wait, and what it costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wait {
+    /// How long.
+    pub delay: Duration,
+    /// Whether the failed call costs an attempt.
+    pub counted: bool,
+    /// A stable word.
+    pub cause: &'static str,
+}
+
+/// How each error is treated: one row per [`CallError`].
+struct Row {
+    cause: &'static str,
+    counted: bool,
+    delay: Duration,
+}
+
+/// Decides about a failed call.
+#[must_use]
+pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decision {
+    let row = match error {
+        CallError::RateLimited { retry_after, .. } => Row {
+            cause: "rate_limited",
+            counted: false,
+            delay: policy.wait_asked(*retry_after, at.deferred),
+        },
+        CallError::Overloaded { retry_after, .. } => Row {
+            cause: "overloaded",
+            counted: true,
+            delay: policy.wait_asked(*retry_after, at.attempt),
+        },
+        CallError::Unreachable(_) => Row {
+            cause: "unreachable",
+            counted: false,
+            delay: policy.wait_asked(None, at.deferred),
+        },
+        CallError::Timeout(_) => Row {
+            cause: "timeout",
+            counted: true,
+            delay: policy.wait(at.attempt),
+        },
+        CallError::Malformed(_) => Row {
+            cause: "malformed_answer",
+            counted: true,
+            delay: policy.wait(at.attempt),
+        },
+        CallError::Unauthorized(_) => return Decision::Pause(PauseKind::Unauthorized),
+        CallError::Misconfigured(_) => return Decision::Pause(PauseKind::Misconfigured),
+        CallError::QuotaExhausted(_) => return Decision::Pause(PauseKind::QuotaExhausted),
+        CallError::Rejected { cause, detail, .. } => {
+            return Decision::Fail {
+                cause: (*cause).to_owned(),
+                detail: detail.clone(),
+            };
+        }
+    };
+    place(&row, error, at, policy)
+}
+
+/// Where a wait happens: in the worker, in the broker, or not at all.
+fn place(row: &Row, error: &CallError, at: Situation, policy: &RetryPolicy) -> Decision {
+    if row.counted && at.attempt >= policy.attempts {
+        return Decision::Fail {
+            cause: row.cause.to_owned(),
+            detail: format!("{error} (attempt {} of {})", at.attempt, policy.attempts),
+        };
+    }
+    if at.age.saturating_add(row.delay) > policy.total {
+        let hours = policy.total.as_secs_f64() / 3600.0;
+        return Decision::Fail {
+            cause: row.cause.to_owned(),
+            detail: format!("{error} (given up after {hours:.1} h)"),
+        };
+    }
+    let wait = Wait {
+        delay: row.delay,
+        counted: row.counted,
+        cause: row.cause,
+    };
+    let held_then = at.held.saturating_add(row.delay).saturating_add(at.timeout);
+    if row.delay <= policy.hold && held_then <= at.hold_budget {
+        Decision::Hold(wait)
+    } else {
+        Decision::PutOff(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+use std::mem::{Discriminant, discriminant};
+
+use filefleet_shared::wire::Usage;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn policy() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 3,
+        base: Duration::from_secs(1),
+        cap: Duration::from_secs(120),
+        hold: Duration::from_secs(20),
+        total: Duration::from_secs(3600),
+    }
+}
+
+fn first() -> Situation {
+    Situation {
+        attempt: 1,
+        deferred: 1,
+        age: Duration::ZERO,
+        held: Duration::ZERO,
+        hold_budget: 20 * MINUTE,
+        timeout: MINUTE,
+    }
+}
+
+fn text() -> String {
+    "why".to_owned()
+}
+
+fn rejected() -> CallError {
+    CallError::Rejected {
+        cause: "refusal",
+        detail: text(),
+        usage: Usage::default(),
+    }
+}
+
+/// Every error: what it costs and where it goes on the first attempt and on the last one.
+fn table() -> Vec<(CallError, &'static str, &'static str)> {
+    let slow = Some(Duration::from_secs(30));
+    vec![
+        (
+            CallError::RateLimited {
+                retry_after: None,
+                detail: text(),
+            },
+            "hold free",
+            "hold free",
+        ),
+        (
+            CallError::RateLimited {
+                retry_after: slow,
+                detail: text(),
+            },
+            "put off free",
+            "put off free",
+        ),
+        (
+            CallError::Overloaded {
+                retry_after: None,
+                detail: text(),
+            },
+            "hold counted",
+            "fail overloaded",
+        ),
+        (
+            CallError::Overloaded {
+                retry_after: slow,
+                detail: text(),
+            },
+            "put off counted",
+            "fail overloaded",
+        ),
+        (CallError::Unreachable(text()), "hold free", "hold free"),
+        (CallError::Timeout(text()), "hold counted", "fail timeout"),
+        (
+            CallError::Malformed(text()),
+            "hold counted",
+            "fail malformed_answer",
+        ),
+        (
+            CallError::Unauthorized(text()),
+            "pause unauthorized",
+            "pause unauthorized",
+        ),
+        (
+            CallError::Misconfigured(text()),
+            "pause misconfigured",
+            "pause misconfigured",
+        ),
+        (
+            CallError::QuotaExhausted(text()),
+            "pause quota_exhausted",
+            "pause quota_exhausted",
+        ),
+        (rejected(), "fail refusal", "fail refusal"),
+    ]
+}
+
+fn words(decision: &Decision) -> String {
+    let cost = |wait: &Wait| if wait.counted { "counted" } else { "free" };
+    match decision {
+        Decision::Hold(wait) => format!("hold {}", cost(wait)),
+        Decision::PutOff(wait) => format!("put off {}", cost(wait)),
+        Decision::Pause(kind) => format!("pause {}", kind.as_str()),
+        Decision::Fail { cause, .. } => format!("fail {cause}"),
+    }
+}
+
+#[test]
+fn every_error_has_its_row_on_the_first_and_on_the_last_attempt() {
+    for (error, at_first, at_last) in table() {
+        let last = Situation {
+            attempt: 3,
+            ..first()
+        };
+        assert_eq!(
+            words(&decide(&error, first(), &policy())),
+            at_first,
+            "{error}"
+        );
+        assert_eq!(
+            words(&decide(&error, last, &policy())),
+            at_last,
+            "{error}, last attempt"
+        );
+    }
+}
+
+#[test]
+fn the_table_names_every_kind_of_error() {
+    let seen: std::collections::HashSet<Discriminant<CallError>> = table()
+        .iter()
+        .map(|(error, ..)| discriminant(error))
+        .collect();
+    // A new variant does not compile in `decide` without a row; here it must get a test.
+    assert_eq!(seen.len(), 9);
+}
+
+#[test]
+fn a_step_older_than_its_total_deadline_fails_even_if_throttled() {
+    let old = Situation {
+        age: Duration::from_secs(3600),
+        ..first()
+    };
+    for (error, ..) in table() {
+        let decision = decide(&error, old, &policy());
+        let waits = matches!(decision, Decision::Hold(_) | Decision::PutOff(_));
+        assert!(!waits, "{error} still waits: {decision:?}");
+    }
+}
+
+#[test]
+fn a_delivery_held_long_is_put_off_instead_of_held() {
+    let held = Situation {
+        held: 19 * MINUTE,
+        ..first()
+    };
+    let decision = decide(&CallError::Timeout(text()), held, &policy());
+    assert_eq!(words(&decision), "put off counted");
+}
+
+#[test]
+fn a_day_of_retry_after_is_capped() {
+    let day = CallError::RateLimited {
+        retry_after: Some(24 * 60 * MINUTE),
+        detail: text(),
+    };
+    let Decision::PutOff(wait) = decide(&day, first(), &policy()) else {
+        panic!("a day is not held in the worker")
+    };
+    assert_eq!(wait.delay, policy().cap);
+}

@@ -1,0 +1,279 @@
+//! The life of a worker: read the control log, consume every service, drain, leave.
+
+use std::{sync::Arc, time::Duration};
+
+use filefleet_shared::{
+    broker::{Broker, BrokerError, ControlLog, Queue},
+    files::Roots,
+    wire::{FleetState, Pill},
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    breaker::{Breaker, Pause},
+    consume::{DrainEnd, QueueLoop},
+    context::{Context, Lane, Lanes, Stats},
+    inflight::InFlight,
+    input,
+    retry::RetryPolicy,
+    service::Catalog,
+};
+
+/// How a worker behaves.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Its name in outcomes and dead letters.
+    pub name: String,
+    /// How long a drain may finish what is in hand.
+    pub grace: Duration,
+    /// File bytes in memory at any time.
+    pub bytes_in_flight: u64,
+    /// Deaths of workers after which a step goes to the quarantine.
+    pub quarantine_after: u32,
+    /// Deaths in the quarantine after which it is given up.
+    pub dead_after: u32,
+    /// When to try again.
+    pub retry: RetryPolicy,
+}
+
+/// Why a worker left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The caller asked.
+    Asked,
+    /// A pill of the current epoch.
+    Pill(Pill),
+}
+
+/// How a worker's life ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Why it left.
+    pub left: Left,
+    /// Steps that were cut off when the grace was over; their calls may have been paid.
+    pub cut: usize,
+}
+
+/// Why a worker could not work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A step could outlive its delivery.
+    #[error(
+        "step {step:?} of pipeline {pipeline:?} may take {timeout:?}, but the broker takes a \
+         delivery back after {limit:?}: lower the service's timeout, or raise the broker's \
+         consumer timeout and broker.ack_timeout"
+    )]
+    Timeout {
+        /// The pipeline.
+        pipeline: String,
+        /// The step.
+        step: String,
+        /// Its deadline for one attempt.
+        timeout: Duration,
+        /// The longest a delivery is held.
+        limit: Duration,
+    },
+}
+
+/// A worker, ready to run.
+#[derive(Debug)]
+pub struct Worker {
+    broker: Arc<dyn Broker>,
+    context: Arc<Context>,
+    lanes: Lanes,
+    grace: Duration,
+    stats: Arc<Stats>,
+}
+
+impl Worker {
+    /// Checks that every step fits into the broker's ack timeout.
+    ///
+    /// # Errors
+    /// [`WorkerError::Timeout`] names the step that does not.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        catalog: Catalog,
+        roots: Roots,
+        settings: WorkerSettings,
+    ) -> Result<Self, WorkerError> {
+        let hold_budget = hold_budget(&*broker, &catalog)?;
+        let stats = Arc::new(Stats::default());
+        let lanes = catalog
+            .services()
+            .map(|service| {
+                let lane = Lane {
+                    service: service.name.clone(),
+                    in_flight: service.in_flight,
+                    calls: Semaphore::new(service.in_flight),
+                    breaker: Breaker::new(service.name.clone()),
+                    stats: stats.clone(),
+                };
+                (service.name.clone(), Arc::new(lane))
+            })
+            .collect();
+        let bytes_total = input::units(settings.bytes_in_flight);
+        let context = Context {
+            worker: settings.name,
+            catalog,
+            roots: Arc::new(roots),
+            retry: settings.retry,
+            bytes: Semaphore::new(bytes_total as usize),
+            bytes_total,
+            hold_budget,
+            quarantine_after: settings.quarantine_after,
+            dead_after: settings.dead_after,
+        };
+        Ok(Self {
+            broker,
+            context: Arc::new(context),
+            lanes,
+            grace: settings.grace,
+            stats,
+        })
+    }
+
+    /// Counters, live.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        self.stats.clone()
+    }
+
+    /// The services with their pauses, live.
+    #[must_use]
+    pub fn pauses(&self) -> Vec<(String, watch::Receiver<Option<Pause>>)> {
+        self.lanes
+            .iter()
+            .map(|(name, lane)| (name.clone(), lane.breaker.watch()))
+            .collect()
+    }
+
+    /// Works until `stop` turns true or a pill of the current epoch comes, then drains.
+    ///
+    /// # Errors
+    /// The broker refuses for good, or a queue is gone. What was in hand was finished.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+        let queues: Vec<Queue> = self.lanes.keys().flat_map(|name| queues(name)).collect();
+        self.broker.declare(&queues).await?;
+        let log = self.broker.follow_control().await?;
+        let fleet: FleetState = log.history.iter().collect();
+        if let Some(pill) = fleet.pill {
+            tracing::info!(
+                epoch = pill.epoch,
+                "the fleet was stopped; leaving without work"
+            );
+            return Ok(Report {
+                left: Left::Pill(pill),
+                cut: 0,
+            });
+        }
+        let (drain, draining) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        for queue_loop in self.queue_loops() {
+            loops.spawn(queue_loop.run(draining.clone(), self.grace));
+        }
+        tracing::info!(worker = %self.context.worker, services = self.lanes.len(), "worker ready");
+        let (left, mut ended) = tokio::select! {
+            left = until_left(&mut stop, fleet, log) => (left, Ok(0)),
+            // A loop ends by itself only with an error; the others drain then.
+            Some(first) = loops.join_next() => (Left::Asked, cut_off(first)),
+        };
+        drain.send_replace(true);
+        tracing::info!(in_hand = self.stats.in_hand(), "draining");
+        while let Some(next) = loops.join_next().await {
+            ended = match (ended, cut_off(next)) {
+                (Ok(cut), Ok(more)) => Ok(cut + more),
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            };
+        }
+        Ok(Report { left, cut: ended? })
+    }
+
+    fn queue_loops(&self) -> Vec<QueueLoop> {
+        let in_flight = InFlight::default();
+        let of_lane = |lane: &Arc<Lane>| {
+            queues(&lane.service).map(|queue| QueueLoop {
+                broker: self.broker.clone(),
+                room: match &queue {
+                    // A little more than calls in flight: the next file is read before a slot
+                    // is free. None for slow lanes, where a step would wait behind another.
+                    Queue::Work(_) => lane.in_flight + lane.in_flight / 4,
+                    _ => 1,
+                },
+                queue,
+                context: self.context.clone(),
+                lane: lane.clone(),
+                in_flight: in_flight.clone(),
+            })
+        };
+        self.lanes.values().flat_map(of_lane).collect()
+    }
+}
+
+/// The longest a delivery is held.
+fn hold_budget(broker: &dyn Broker, catalog: &Catalog) -> Result<Duration, WorkerError> {
+    // A tenth is left for waiting in the prefetch buffer and for settling.
+    let limit = broker
+        .ack_timeout()
+        .map_or(Duration::MAX, |limit| limit / 10 * 9);
+    let mut steps = catalog
+        .pipelines()
+        .filter_map(|name| catalog.steps(name))
+        .flatten();
+    match steps.find(|step| step.timeout >= limit) {
+        None => Ok(limit),
+        Some(step) => Err(WorkerError::Timeout {
+            pipeline: step.pipeline.clone(),
+            step: step.name.clone(),
+            timeout: step.timeout,
+            limit,
+        }),
+    }
+}
+
+/// The queues of a service.
+fn queues(service: &str) -> [Queue; 2] {
+    [
+        Queue::Work(service.to_owned()),
+        Queue::Quarantine(service.to_owned()),
+    ]
+}
+
+/// Waits for the caller or for a pill of the current epoch.
+async fn until_left(
+    stop: &mut watch::Receiver<bool>,
+    mut fleet: FleetState,
+    mut log: ControlLog,
+) -> Left {
+    loop {
+        tokio::select! {
+            // An error means that whoever could ask is gone.
+            _ = stop.wait_for(|stop| *stop) => return Left::Asked,
+            Some(record) = log.updates.recv() => {
+                fleet.apply(&record);
+                if let Some(pill) = fleet.pill.take() {
+                    return Left::Pill(pill);
+                }
+            }
+        }
+    }
+}
+
+/// Steps cut off by the end of one loop.
+fn cut_off(
+    joined: Result<Result<DrainEnd, BrokerError>, tokio::task::JoinError>,
+) -> Result<usize, BrokerError> {
+    match joined {
+        Ok(Ok(DrainEnd::Finished)) => Ok(0),
+        Ok(Ok(DrainEnd::GraceOver { cut })) => Ok(cut),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => Err(BrokerError::Unavailable(format!(
+            "a queue's loop ended badly: {panic}"
+        ))),
+    }
+}
