@@ -1,0 +1,190 @@
+//! `filefleet collect`: the outcomes of a run, into files.
+
+use std::{sync::Arc, time::Duration};
+
+use filefleet_producer::{
+    collect::{CollectError, CollectOptions, CollectProgress, collect as gather},
+    sink::{RunStatus, Summary},
+};
+use filefleet_shared::{
+    broker::Broker,
+    wire::{FleetState, PillMode, RunId, RunOpened},
+};
+use tokio::sync::watch;
+
+use super::worker::process_name;
+use crate::{
+    args::CollectArgs,
+    connect,
+    exit::{CommandError, CommandResult, Exit},
+    progress::{Moment, Progress, print_json, print_line},
+    signals::Signals,
+};
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// Collects until the run is complete or a signal comes.
+pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals) -> CommandResult {
+    let config = connect::config(&args.config)?;
+    let settings = config.as_ref().and_then(|config| config.broker.as_ref());
+    let broker = connect::rabbit(&args.broker, settings).await?;
+    let opened = find_run(&broker, args.run).await?;
+    let options = CollectOptions {
+        run: opened.run,
+        pipeline: opened.pipeline.clone(),
+        out_dir: args.out.clone(),
+        collector: process_name(),
+    };
+    let result = shown(broker.clone(), options, json, &mut signals).await;
+    if args.then_stop && result.as_ref().is_ok_and(is_complete) {
+        // A run opened meanwhile has a later epoch, which this pill does not end.
+        broker
+            .append_control(FleetState::pill(opened.epoch, PillMode::Complete))
+            .await?;
+    }
+    broker.close().await;
+    let summary = result?;
+    say(json, &summary, &args.out.display().to_string());
+    Ok(exit_of(&summary))
+}
+
+/// The run that was asked for, or the latest one.
+async fn find_run(
+    broker: &Arc<dyn Broker>,
+    asked: Option<RunId>,
+) -> Result<RunOpened, CommandError> {
+    let log = broker.follow_control().await?;
+    let opened = log.history.iter().rev().find_map(|record| match record {
+        filefleet_shared::wire::ControlRecord::RunOpened(opened)
+            if asked.is_none_or(|run| run == opened.run) =>
+        {
+            Some(opened.clone())
+        }
+        _ => None,
+    });
+    opened.ok_or_else(|| match asked {
+        Some(run) => {
+            CommandError::usage(format!("run {run} was not published here in the last 24 h"))
+        }
+        None => CommandError::usage("no run was published here yet: `filefleet publish DIR`"),
+    })
+}
+
+async fn shown(
+    broker: Arc<dyn Broker>,
+    options: CollectOptions,
+    json: bool,
+    signals: &mut Signals,
+) -> Result<Summary, CommandError> {
+    let (report, watched) = watch::channel(CollectProgress::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut progress = Progress::new(json, "collected");
+    let gathering = gather(broker, options, report, stopped);
+    tokio::pin!(gathering);
+    let mut tick = tokio::time::interval(TICK);
+    let result = loop {
+        tokio::select! {
+            result = &mut gathering => break result,
+            () = signals.stop() => {
+                stop.send_replace(true);
+                break gathering.await;
+            }
+            _ = tick.tick() => progress.show(&moment(&watched.borrow())),
+        }
+    };
+    progress.finish();
+    result.map_err(collect_failed)
+}
+
+/// What a progress bar shows of collecting.
+pub(crate) fn moment(shown: &CollectProgress) -> Moment {
+    Moment {
+        total: shown.total,
+        succeeded: shown.succeeded,
+        failed: shown.failed + shown.cancelled,
+        tokens: shown.usage.input_tokens + shown.usage.output_tokens,
+        paused: shown
+            .waiting
+            .then(|| "broker is away".to_owned())
+            .into_iter()
+            .collect(),
+        ..Moment::default()
+    }
+}
+
+/// The exit code and words of a collector that did not end.
+pub(crate) fn collect_failed(error: CollectError) -> CommandError {
+    use filefleet_producer::sink::SinkError;
+    let exit = match &error {
+        CollectError::AnotherCollector(_) | CollectError::Sink(SinkError::AnotherCollector(_)) => {
+            Exit::Busy
+        }
+        CollectError::Sink(SinkError::OtherRun { .. } | SinkError::Corrupt { .. }) => Exit::Usage,
+        CollectError::Sink(SinkError::Disk(_) | SinkError::Encode(_)) => Exit::Local,
+        CollectError::Broker(_) => {
+            let CollectError::Broker(error) = error else {
+                return CommandError::local(error);
+            };
+            return error.into();
+        }
+    };
+    CommandError {
+        exit,
+        message: error.to_string(),
+    }
+}
+
+/// Every task has its outcome.
+pub(crate) fn is_complete(summary: &Summary) -> bool {
+    summary.status == RunStatus::Complete
+}
+
+/// The exit code of a summary.
+pub(crate) fn exit_of(summary: &Summary) -> Exit {
+    match summary.status {
+        RunStatus::Incomplete => Exit::Interrupted,
+        RunStatus::Complete if summary.failed + summary.cancelled > 0 => Exit::SomeFailed,
+        RunStatus::Complete => Exit::Success,
+    }
+}
+
+/// Says how a run ended and where the results are.
+pub(crate) fn say(json: bool, summary: &Summary, out: &str) {
+    if json {
+        print_json("summary", summary);
+        return;
+    }
+    let of = summary
+        .total
+        .map_or_else(|| "an unknown number of".to_owned(), |n| n.to_string());
+    let word = if is_complete(summary) {
+        "complete"
+    } else {
+        "incomplete"
+    };
+    print_line(&format!(
+        "{word}: {} of {of} files succeeded, {} failed{}",
+        summary.succeeded,
+        summary.failed + summary.cancelled,
+        summary
+            .wall_seconds
+            .map_or_else(String::new, |s| format!(", in {s:.1} s")),
+    ));
+    for (cause, count) in &summary.failures_by_cause {
+        print_line(&format!("  {count:>8}  {cause}"));
+    }
+    let usage = summary.usage;
+    print_line(&format!(
+        "{} calls, {} tokens in, {} tokens out",
+        usage.calls, usage.input_tokens, usage.output_tokens
+    ));
+    if let Some(unreadable) = summary.unreadable.filter(|count| *count > 0) {
+        print_line(&format!(
+            "{unreadable} entries of the directory could not be read"
+        ));
+    }
+    print_line(&format!("results: {out}/results.jsonl"));
+    if summary.failed + summary.cancelled > 0 {
+        print_line(&format!("failures: {out}/failures.jsonl"));
+    }
+}

@@ -1,0 +1,185 @@
+//! `filefleet publish`: one task per file, on RabbitMQ.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use filefleet_producer::{
+    manifest::Header,
+    publish::{PublishError, PublishOptions, PublishProgress, Windows, publish as send},
+    scan::ScanOptions,
+};
+use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
+use tokio::sync::watch;
+
+use crate::{
+    args::{PublishArgs, ScanArgs},
+    connect,
+    exit::{CommandError, CommandResult, Exit},
+    pipeline,
+    progress::{Moment, Progress, print_json, print_line},
+    signals::Signals,
+};
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// Publishes a directory, or goes on where an interrupted publish was.
+pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals) -> CommandResult {
+    let config = connect::needed_config(&args.config)?;
+    let entry = pipeline::find(&config, args.pipeline.as_deref())?;
+    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
+    let manifest = manifest_path(&args.state, &directory, &entry.pipeline);
+    let begun = Header::read(&manifest).map_err(|error| publish_failed(error.into()))?;
+    let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
+    if begun.is_some() {
+        eprintln!("going on with run {run}, as {} says", manifest.display());
+    }
+    let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
+    let options = PublishOptions {
+        run,
+        root: args.root.clone(),
+        directory,
+        pipeline: entry.pipeline,
+        step: entry.step,
+        service: entry.service,
+        services: entry.services,
+        scan: scan_options(&args.scan, Vec::new()),
+        manifest: manifest.clone(),
+        skip: None,
+        windows: Windows::default(),
+    };
+    let result = shown(broker.clone(), options, json, &mut signals).await;
+    broker.close().await;
+    let published = result?;
+    if published.total == 0 {
+        return Err(no_files(&args.dir, published.unreadable));
+    }
+    // The run is the broker's now: the next publish of this directory is a new one.
+    let done = manifest.with_extension(format!("{run}.jsonl"));
+    std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
+    say(json, &published, &done);
+    Ok(Exit::Success)
+}
+
+/// Publishes with progress, until done or the first signal.
+async fn shown(
+    broker: Arc<dyn Broker>,
+    options: PublishOptions,
+    json: bool,
+    signals: &mut Signals,
+) -> Result<filefleet_producer::publish::Published, CommandError> {
+    let (report, watched) = watch::channel(PublishProgress::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut progress = Progress::new(json, "published");
+    let sending = send(broker, options, report, stopped);
+    tokio::pin!(sending);
+    let mut tick = tokio::time::interval(TICK);
+    let result = loop {
+        tokio::select! {
+            result = &mut sending => break result,
+            () = signals.stop() => {
+                stop.send_replace(true);
+                break sending.await;
+            }
+            _ = tick.tick() => progress.show(&moment(&watched.borrow())),
+        }
+    };
+    progress.finish();
+    result.map_err(publish_failed)
+}
+
+/// What a progress bar shows of a publish.
+pub(crate) fn moment(shown: &PublishProgress) -> Moment {
+    Moment {
+        total: shown.scanned.then_some(shown.planned),
+        published: shown.confirmed,
+        paused: shown
+            .waiting
+            .iter()
+            .map(|why| format!("broker: {why}"))
+            .collect(),
+        ..Moment::default()
+    }
+}
+
+fn say(json: bool, published: &filefleet_producer::publish::Published, journal: &Path) {
+    if json {
+        let line = serde_json::json!({
+            "run": published.run,
+            "epoch": published.epoch,
+            "total": published.total,
+            "unreadable": published.unreadable,
+            "digest": published.digest,
+            "journal": journal,
+        });
+        print_json("published", &line);
+    } else {
+        print_line(&format!(
+            "published {} files as run {}",
+            published.total, published.run
+        ));
+        if published.unreadable > 0 {
+            eprintln!("{} entries could not be read", published.unreadable);
+        }
+        print_line(&format!(
+            "collect with: filefleet collect --run {} -o out",
+            published.run
+        ));
+    }
+}
+
+/// From flags to what the scan takes.
+pub(crate) fn scan_options(args: &ScanArgs, except: Vec<PathBuf>) -> ScanOptions {
+    ScanOptions {
+        include: args.include.clone(),
+        exclude: args.exclude.clone(),
+        hidden: args.hidden,
+        follow_links: args.follow,
+        except,
+    }
+}
+
+/// A directory without any file to publish.
+pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
+    let why = if unreadable > 0 {
+        format!("{unreadable} entries could not be read")
+    } else {
+        "it is empty, or --include, --exclude or hidden names leave nothing".to_owned()
+    };
+    CommandError::usage(format!("no file to work on in {}: {why}", dir.display()))
+}
+
+/// The exit code and words of a publish that did not end.
+pub(crate) fn publish_failed(error: PublishError) -> CommandError {
+    let exit = match &error {
+        PublishError::Interrupted { .. } => Exit::Interrupted,
+        PublishError::Broker(_) => {
+            let PublishError::Broker(error) = error else {
+                return CommandError::local(error);
+            };
+            return error.into();
+        }
+        PublishError::Manifest(manifest) if manifest.is_busy() => Exit::Busy,
+        PublishError::Manifest(manifest) if manifest.is_disk() => Exit::Local,
+        PublishError::Encode(_) => Exit::Local,
+        PublishError::Scan(_) | PublishError::Manifest(_) | PublishError::File(_) => Exit::Usage,
+    };
+    CommandError {
+        exit,
+        message: error.to_string(),
+    }
+}
+
+/// One journal per directory and pipeline.
+fn manifest_path(state: &Path, directory: &Path, pipeline: &str) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    (directory, pipeline).hash(&mut hasher);
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    state.join(format!(
+        "publish-{name}-{pipeline}-{:016x}.jsonl",
+        hasher.finish()
+    ))
+}

@@ -1,0 +1,214 @@
+//! Everything that can be wrong before a run starts, found before anything starts.
+
+use std::{path::PathBuf, sync::Arc};
+
+use filefleet_producer::{
+    collect::CollectOptions,
+    manifest::Header,
+    publish::{PublishOptions, Windows},
+    sink::{self, FinishedFiles},
+};
+use filefleet_shared::{
+    broker::{Broker, BrokerError, embedded::EmbeddedBroker},
+    files::{Links, Roots},
+    wire::RunId,
+};
+use filefleet_simulator::{Latency, Simulator, SimulatorConfig};
+use filefleet_worker::{
+    Worker,
+    config::{Config, QuickConfig},
+    service::{Catalog, CatalogOptions},
+};
+
+use crate::{
+    args::RunArgs,
+    commands::{
+        collect::collect_failed,
+        publish::{publish_failed, scan_options},
+        worker::{failed, process_name, settings},
+    },
+    connect,
+    exit::{CommandError, Exit},
+    pipeline::{self, Entry},
+    place::OutDir,
+};
+
+/// Root under which the files of a `run` are; nobody else sees it.
+const ROOT: &str = "run";
+/// Calls at the same time, without a configuration file.
+const QUICK_IN_FLIGHT: usize = 16;
+
+/// A run that can start.
+pub(crate) struct Prepared {
+    pub(crate) simulator: Option<Simulator>,
+    pub(crate) parts: Parts,
+}
+
+/// What a run consists of.
+pub(crate) struct Parts {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) embedded: bool,
+    pub(crate) worker: Worker,
+    pub(crate) publish: PublishOptions,
+    pub(crate) collect: CollectOptions,
+    pub(crate) out: OutDir,
+}
+
+/// Checks everything, and opens or connects what the run needs.
+pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepared, CommandError> {
+    let config = config(args)?;
+    let entry = pipeline::find(&config, args.pipeline.as_deref())?;
+    let simulator = if args.rehearse {
+        Some(simulator(args).await?)
+    } else {
+        None
+    };
+    let rehearse = simulator.as_ref().map(Simulator::base_url);
+    let catalog =
+        Catalog::build(&config, &CatalogOptions { rehearse }).map_err(CommandError::usage)?;
+    let mut roots = Roots::new();
+    let links = if args.scan.follow {
+        Links::Anywhere
+    } else {
+        Links::Inside
+    };
+    roots
+        .insert(ROOT, &directory, links)
+        .map_err(CommandError::usage)?;
+
+    let out = OutDir::new(&args.out);
+    std::fs::create_dir_all(out.state())
+        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
+    let (broker, embedded): (Arc<dyn Broker>, bool) = if args.broker.broker.is_some() {
+        (
+            connect::rabbit(&args.broker, config.broker.as_ref()).await?,
+            false,
+        )
+    } else {
+        (
+            Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
+            true,
+        )
+    };
+    let worker = Worker::new(
+        broker.clone(),
+        catalog,
+        roots,
+        settings(&config, process_name()),
+    )
+    .map_err(failed)?;
+    let (run, skip) = which_run(&out)?;
+    let publish = publish_options(args, entry, directory, &out, run, skip)?;
+    let collect = CollectOptions {
+        run,
+        pipeline: publish.pipeline.clone(),
+        out_dir: out.path().to_owned(),
+        collector: process_name(),
+    };
+    let parts = Parts {
+        broker,
+        embedded,
+        worker,
+        publish,
+        collect,
+        out,
+    };
+    Ok(Prepared { simulator, parts })
+}
+
+fn config(args: &RunArgs) -> Result<Config, CommandError> {
+    if let (Some(model), Some(prompt)) = (&args.quick.model, &args.quick.prompt) {
+        let key_env = Some(args.quick.key_env.clone()).filter(|name| !name.is_empty());
+        let quick = QuickConfig {
+            endpoint: args.quick.endpoint.clone(),
+            key_env,
+            model: model.clone(),
+            prompt: prompt.clone(),
+            in_flight: args
+                .quick
+                .in_flight
+                .map_or(QUICK_IN_FLIGHT, |count| count as usize),
+        };
+        return Config::quick(quick).map_err(CommandError::usage);
+    }
+    match connect::config(&args.config)? {
+        Some(config) => Ok(config),
+        None if args.rehearse => Config::rehearsal().map_err(CommandError::usage),
+        None => Err(CommandError::usage(
+            "no configuration: write filefleet.toml here, name a file with --config, give --model \
+             and --prompt, or try --rehearse, which needs none",
+        )),
+    }
+}
+
+async fn simulator(args: &RunArgs) -> Result<Simulator, CommandError> {
+    let config = SimulatorConfig {
+        latency: Latency::Fixed(args.rehearse_latency),
+        ..SimulatorConfig::default()
+    };
+    eprintln!(
+        "REHEARSAL: calling a simulator in this process, not the real services; no key, no cost"
+    );
+    let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    filefleet_simulator::start(config, anywhere)
+        .await
+        .map_err(CommandError::local)
+}
+
+/// The embedded broker could not be opened: its lock, or its disk.
+fn not_opened(error: &BrokerError) -> CommandError {
+    let exit = match error {
+        BrokerError::Refused(_) => Exit::Busy,
+        _ => Exit::Local,
+    };
+    CommandError {
+        exit,
+        message: error.to_string(),
+    }
+}
+
+/// The run to go on with, or a new one that skips what is finished.
+fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), CommandError> {
+    let collected = |error: sink::SinkError| collect_failed(error.into());
+    let begun = Header::read(&out.manifest()).map_err(|error| publish_failed(error.into()))?;
+    if let Some(header) = begun {
+        if !sink::is_finished(out.path(), header.run).map_err(collected)? {
+            eprintln!("going on with run {}", header.run);
+            return Ok((header.run, None));
+        }
+        let done = out
+            .manifest()
+            .with_extension(format!("{}.jsonl", header.run));
+        std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
+    }
+    let mut finished = FinishedFiles::default();
+    finished.add(out.path()).map_err(collected)?;
+    Ok((
+        RunId::mint(),
+        (!finished.is_empty()).then(|| Arc::new(finished)),
+    ))
+}
+
+fn publish_options(
+    args: &RunArgs,
+    entry: Entry,
+    directory: PathBuf,
+    out: &OutDir,
+    run: RunId,
+    skip: Option<Arc<FinishedFiles>>,
+) -> Result<PublishOptions, CommandError> {
+    let own = out.path().canonicalize().map_err(CommandError::local)?;
+    Ok(PublishOptions {
+        run,
+        root: ROOT.to_owned(),
+        directory,
+        pipeline: entry.pipeline,
+        step: entry.step,
+        service: entry.service,
+        services: entry.services,
+        scan: scan_options(&args.scan, vec![own]),
+        manifest: out.manifest(),
+        skip,
+        windows: Windows::default(),
+    })
+}

@@ -1,0 +1,121 @@
+//! `filefleet worker`: takes steps from RabbitMQ until stopped.
+
+use std::path::{Path, PathBuf};
+
+use filefleet_shared::files::{Links, Roots};
+use filefleet_worker::{
+    Left, Worker, WorkerError, WorkerSettings,
+    config::Config,
+    service::{Catalog, CatalogOptions},
+};
+use tokio::sync::watch;
+
+use crate::{
+    args::WorkerArgs,
+    connect,
+    exit::{CommandError, CommandResult, Exit},
+    signals::Signals,
+};
+
+/// Name of the root that `publish` uses if none is named.
+const DEFAULT_ROOT: &str = "default";
+
+/// Works until a signal or a pill.
+pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandResult {
+    let config = connect::needed_config(&args.config)?;
+    let roots = roots(&args, &config)?;
+    let catalog =
+        Catalog::build(&config, &CatalogOptions::default()).map_err(CommandError::usage)?;
+    let mut settings = settings(&config, args.name.clone().unwrap_or_else(process_name));
+    settings.grace = args.grace.unwrap_or(settings.grace);
+    let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
+    let worker = Worker::new(broker.clone(), catalog, roots, settings).map_err(failed)?;
+    let stats = worker.stats();
+    let (stop, stopped) = watch::channel(false);
+    let working = worker.run(stopped);
+    tokio::pin!(working);
+    let ended = tokio::select! {
+        ended = &mut working => ended,
+        () = signals.stop() => {
+            stop.send_replace(true);
+            working.await
+        }
+    };
+    broker.close().await;
+    let report = ended.map_err(failed)?;
+    let why = match report.left {
+        Left::Asked => "asked to".to_owned(),
+        Left::Pill(pill) => format!("the fleet was stopped (pill of epoch {})", pill.epoch),
+    };
+    tracing::info!(
+        why,
+        cut = report.cut,
+        settled = stats.settled.get(),
+        calls = stats.calls.get(),
+        retries = stats.retries.get(),
+        put_off = stats.put_off.get(),
+        lost = stats.lost.get(),
+        joined = stats.joined.get(),
+        "worker left",
+    );
+    Ok(Exit::Success)
+}
+
+/// The settings of a configuration.
+pub(crate) fn settings(config: &Config, name: String) -> WorkerSettings {
+    WorkerSettings {
+        name,
+        grace: config.worker.grace,
+        bytes_in_flight: config.worker.bytes_in_flight,
+        quarantine_after: config.worker.quarantine_after,
+        dead_after: config.worker.dead_after,
+        retry: config.retry.clone(),
+    }
+}
+
+/// The exit code and words of a worker that could not work.
+pub(crate) fn failed(error: WorkerError) -> CommandError {
+    match error {
+        WorkerError::Broker(error) => error.into(),
+        WorkerError::Timeout { .. } => CommandError::usage(error),
+    }
+}
+
+/// Host name and process id: unique in a fleet, and easy to find in its logs.
+pub(crate) fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "worker" } else { host };
+    format!("{host}-{}", std::process::id())
+}
+
+fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
+    let mut roots = Roots::new();
+    let mut add = |name: &str, dir: &Path| {
+        roots
+            .insert(name, dir, Links::Anywhere)
+            .map(|_| ())
+            .map_err(|error| CommandError::usage(format!("root {name:?}: {error}")))
+    };
+    for (name, dir) in &config.roots {
+        add(name, dir)?;
+    }
+    for text in &args.root {
+        let (name, dir) = named_root(text);
+        add(name, &dir)?;
+    }
+    if args.root.is_empty() && config.roots.is_empty() {
+        return Err(CommandError::usage(
+            "no root: say where the published files are, with --root DIR or [root.NAME]",
+        ));
+    }
+    Ok(roots)
+}
+
+/// `NAME=DIR`, or a directory for the default root; a `/` before the `=` makes it a path.
+fn named_root(text: &str) -> (&str, PathBuf) {
+    match text.split_once('=') {
+        Some((name, dir)) if !name.is_empty() && !name.contains('/') => (name, PathBuf::from(dir)),
+        _ => (DEFAULT_ROOT, PathBuf::from(text)),
+    }
+}

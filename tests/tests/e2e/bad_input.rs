@@ -1,0 +1,221 @@
+//! Bad input: a clear message, the right exit code, and nothing lost.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::ffi::OsStrExt,
+    process::Command,
+};
+
+use filefleet_tests::{
+    process::Process,
+    results::{self, Results},
+};
+
+use crate::support::{Fleet, LIMIT, Place, Sim};
+
+#[test]
+fn a_directory_that_is_missing_empty_or_a_file_is_said_by_name() {
+    let sim = Sim::with_latency(0);
+    let place = Place::with_files(0);
+    place.configure(&sim.url(), 4, "");
+    let said = place.ends_with(2, "missing", &["run", "nowhere", "-o", "out"]);
+    assert!(
+        said.contains("no such directory") && said.contains("nowhere"),
+        "{said}"
+    );
+    let said = place.ends_with(2, "empty", &["run", "files", "-o", "out"]);
+    assert!(said.contains("no file") && said.contains("files"), "{said}");
+    let said = place.ends_with(2, "file", &["run", "filefleet.toml", "-o", "out"]);
+    assert!(said.contains("not a directory"), "{said}");
+}
+
+#[test]
+fn odd_files_end_in_outcomes_of_their_own() {
+    let sim = Sim::with_latency(0);
+    let place = Place::with_files(3);
+    place.configure(&sim.url(), 4, "");
+    fs::write(
+        place.files().join(OsStr::from_bytes(b"caf\xe9.txt")),
+        "A menu.",
+    )
+    .expect("a file");
+    let huge = File::create(place.files().join("huge.txt")).expect("a file");
+    huge.set_len(2 * 1024 * 1024 * 1024).expect("a sparse file");
+    std::os::unix::fs::symlink("loop", place.files().join("loop")).expect("a link");
+    let said = place.ends_with(1, "run", &["run", "files", "-o", "out", "--follow"]);
+    assert!(
+        said.contains("loop"),
+        "the unreadable entry is not named: {said}"
+    );
+    let results = Results::read(&place.out());
+    results.assert_exactly_once(5);
+    assert_eq!(results.failed.len(), 1);
+    assert_eq!(results.failed[0]["cause"], "too_large");
+    assert_eq!(results::summary(&place.out())["unreadable"], 1);
+    assert_eq!(
+        results.succeeded.len(),
+        4,
+        "the name that is not UTF-8 was not worked on"
+    );
+}
+
+#[test]
+fn every_mistake_of_a_configuration_is_listed_with_its_line_and_nothing_starts() {
+    let place = Place::with_files(1);
+    let broken = r#"[service.gpt]
+kind = "openai"
+endpoint = "https://api.openai.com/v1"
+key = "sk-inline"
+limits = { in_flght = 10 }
+
+[[pipeline.describe]]
+name = "answer"
+service = "gtp"
+chat = { model = "gpt-4o-mini", prompt = "Describe {{ text" }
+"#;
+    fs::write(place.path().join("filefleet.toml"), broken).expect("a file");
+    let said = place.ends_with(2, "run", &["run", "files", "-o", "out"]);
+    for part in [
+        "filefleet.toml:4",
+        "filefleet.toml:5",
+        "in_flight",
+        "filefleet.toml:9",
+        "gtp",
+        "filefleet.toml:10",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    assert!(!said.contains("sk-inline"), "the key is shown: {said}");
+    assert!(!place.out().exists(), "something was started");
+}
+
+#[test]
+fn an_unknown_pipeline_and_a_missing_secret_are_said_before_anything_starts() {
+    let place = Place::with_files(1);
+    place.configure("http://127.0.0.1:9/v1", 4, "");
+    let said = place.ends_with(2, "pipeline", &["run", "files", "-p", "nonsense"]);
+    assert!(
+        said.contains("nonsense") && said.contains("describe"),
+        "{said}"
+    );
+    let path = place.path().join("filefleet.toml");
+    let text = fs::read_to_string(&path).expect("the configuration");
+    let keyed = text.replace("timeout", "key = { env = \"NO_SUCH_KEY\" }\ntimeout");
+    fs::write(&path, keyed).expect("the configuration");
+    let said = place.ends_with(2, "secret", &["run", "files"]);
+    assert!(said.contains("NO_SUCH_KEY"), "{said}");
+}
+
+#[test]
+fn no_broker_is_said_with_its_own_exit_code() {
+    let place = Place::with_files(1);
+    place.configure("http://127.0.0.1:9/v1", 4, "");
+    let nowhere = "amqp://127.0.0.1:9";
+    for args in [
+        vec!["publish", "files", "--broker", nowhere],
+        vec!["worker", "--root", "files", "--broker", nowhere],
+        vec!["collect", "--broker", nowhere],
+        vec!["status", "--broker", nowhere],
+        vec!["stop", "--broker", nowhere],
+    ] {
+        let said = place.ends_with(5, args[0], &args);
+        assert!(said.contains("broker"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_with_room_it_goes_on() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(3000);
+    place.configure(&sim.url(), 20, "");
+    let out = place.out();
+    fs::create_dir(&out).expect("a directory");
+    let disk = Tmpfs::mount(&out, "3m");
+    let (code, said) = place.ends("full", &["run", "files", "-o", "out"]);
+    assert_eq!(code, 6, "{said}");
+    assert!(
+        said.contains("No space left") || said.contains("full"),
+        "{said}"
+    );
+    disk.resize("200m");
+    place.ends_with(0, "room", &["run", "files", "-o", "out"]);
+    Results::read(&out).assert_exactly_once(3000);
+}
+
+#[test]
+fn a_second_collector_of_a_run_is_refused_and_hurts_nothing() {
+    let sim = Sim::with_latency(300);
+    // Longer than a second collector asks before it gives up: a dead one's lock takes a while.
+    let fleet = Fleet::new(1000);
+    fleet.place.configure(&sim.url(), 10, "");
+    let workers = fleet.workers(1);
+    fleet.publish();
+    let mut first = fleet.collector("first", &[]);
+    sim.wait_for_paid(20);
+    let url = fleet.url();
+    let same = fleet
+        .place
+        .ends_with(7, "same", &["collect", "--broker", &url, "-o", "out"]);
+    assert!(same.contains("collect"), "{same}");
+    let other = fleet
+        .place
+        .ends_with(7, "other", &["collect", "--broker", &url, "-o", "other"]);
+    assert!(
+        other.contains("consumer") || other.contains("collect"),
+        "{other}"
+    );
+    assert_eq!(first.wait(LIMIT), 0, "{}", first.log());
+    Results::read(&fleet.place.out()).assert_exactly_once(1000);
+    fleet.dismiss(workers);
+}
+
+/// A small file system of its own; unmounted when dropped.
+struct Tmpfs {
+    path: std::path::PathBuf,
+}
+
+impl Tmpfs {
+    fn mount(path: &std::path::Path, size: &str) -> Self {
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(path));
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    fn resize(&self, size: &str) {
+        run(Command::new("mount")
+            .args(["-o", &format!("remount,size={size}")])
+            .arg(&self.path));
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("-l").arg(&self.path));
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().expect("a command of the system");
+    assert!(status.success(), "{command:?} needs root");
+}
+
+#[test]
+fn usage_errors_have_their_own_exit_code_and_help_has_examples() {
+    let place = Place::new();
+    place.ends_with(2, "nothing", &[]);
+    place.ends_with(2, "unknown", &["fly"]);
+    for command in [
+        "run", "publish", "worker", "collect", "status", "stop", "simulate",
+    ] {
+        let mut help: Process = place.filefleet("help", &[command, "--help"]);
+        assert_eq!(help.wait(LIMIT), 0);
+        assert!(
+            help.out().contains("Examples:"),
+            "{command} has no examples"
+        );
+    }
+}

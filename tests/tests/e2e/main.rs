@@ -1,0 +1,10 @@
+//! End-to-end: the real command, real brokers, the simulator over real HTTP.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod bad_input;
+mod faults;
+mod fleet;
+mod run;
+mod stopping;
+mod support;

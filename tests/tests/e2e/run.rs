@@ -1,0 +1,122 @@
+//! `filefleet run` on the embedded broker.
+
+use std::{fs, path::Path};
+
+use filefleet_tests::results::{self, Results};
+
+use crate::support::{LIMIT, Place, Sim};
+
+fn samples() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace");
+    root.join("samples").display().to_string()
+}
+
+#[test]
+fn a_rehearsal_of_the_samples_needs_no_key_and_leaves_results_to_look_at() {
+    let place = Place::new();
+    let said = place.ends_with(
+        0,
+        "run",
+        &[
+            "run",
+            &samples(),
+            "--rehearse",
+            "--rehearse-latency",
+            "5ms",
+            "-o",
+            "out",
+        ],
+    );
+    assert!(
+        said.to_lowercase().contains("rehears"),
+        "not labelled as a rehearsal: {said}"
+    );
+    let results = Results::read(&place.out());
+    let summary = results::summary(&place.out());
+    let total = summary["total"].as_u64().expect("a total");
+    assert!(total >= 8, "{summary}");
+    results.assert_exactly_once(total);
+    assert_eq!(summary["status"], "complete", "{summary}");
+    assert_eq!(summary["succeeded"], total, "{summary}");
+    for line in &results.succeeded {
+        let text = line["output"]["text"].as_str().unwrap_or_default();
+        assert!(text.contains("[rehearsal]") && text.len() > 40, "{line}");
+    }
+}
+
+#[test]
+fn a_second_run_pays_nothing_again_and_does_new_and_changed_files() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(60);
+    place.configure(&sim.url(), 16, "");
+    place.ends_with(0, "first", &["run", "files", "-o", "out"]);
+    assert_eq!(sim.paid(), (60, 0));
+    place.ends_with(0, "second", &["run", "files", "-o", "out"]);
+    assert_eq!(sim.paid(), (60, 0));
+    fs::write(place.files().join("new.txt"), "A new letter.").expect("a file");
+    fs::write(place.files().join("00000/0000007.txt"), "A changed letter.").expect("a file");
+    place.ends_with(0, "third", &["run", "files", "-o", "out"]);
+    assert_eq!(sim.paid().0, 62);
+}
+
+#[test]
+fn a_run_killed_in_the_middle_goes_on_with_one_outcome_per_file() {
+    let sim = Sim::with_latency(100);
+    let place = Place::with_files(600);
+    place.configure(&sim.url(), 20, "");
+    for (round, paid) in [100, 300].into_iter().enumerate() {
+        let run = place.filefleet(&format!("killed-{round}"), &["run", "files", "-o", "out"]);
+        sim.wait_for_paid(paid);
+        run.kill9();
+    }
+    place.ends_with(0, "last", &["run", "files", "-o", "out"]);
+    Results::read(&place.out()).assert_exactly_once(600);
+    let (paid, repeated) = sim.paid();
+    println!("run killed twice: 600 files, {paid} paid calls, {repeated} repeated");
+    assert!(
+        repeated <= 2 * 25,
+        "{repeated} repeated calls, at most 25 were in hand at each kill"
+    );
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_finishes_what_it_has_and_resumes_without_paying_twice() {
+    let sim = Sim::with_latency(100);
+    let place = Place::with_files(400);
+    place.configure(&sim.url(), 20, "");
+    let mut run = place.filefleet("stopped", &["run", "files", "-o", "out"]);
+    sim.wait_for_paid(60);
+    run.signal("TERM");
+    assert_eq!(run.wait(LIMIT), 3, "{}", run.log());
+    let so_far = Results::read(&place.out()).counts().len() as u64;
+    assert_eq!(sim.paid().0, so_far, "a paid answer was not kept");
+    place.ends_with(0, "resumed", &["run", "files", "-o", "out"]);
+    Results::read(&place.out()).assert_exactly_once(400);
+    assert_eq!(sim.paid(), (400, 0));
+}
+
+#[test]
+fn files_that_cannot_succeed_are_named_outcomes_and_the_run_still_ends() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(20);
+    place.configure(&sim.url(), 8, "");
+    fs::write(place.files().join("empty.txt"), "").expect("a file");
+    fs::write(
+        place.files().join("binary.txt"),
+        [0u8, 159, 146, 150, 255, 254],
+    )
+    .expect("a file");
+    place.ends_with(1, "run", &["run", "files", "-o", "out"]);
+    let results = Results::read(&place.out());
+    results.assert_exactly_once(22);
+    let mut causes: Vec<_> = results
+        .failed
+        .iter()
+        .map(|line| line["cause"].as_str().unwrap_or_default())
+        .collect();
+    causes.sort_unstable();
+    assert_eq!(causes, ["empty_file", "not_text"]);
+    assert_eq!(results::summary(&place.out())["failed"], 2);
+}

@@ -1,0 +1,73 @@
+//! Signals, the pill, late joiners, and the run after a pill.
+
+use filefleet_tests::results::Results;
+
+use crate::support::{Fleet, LIMIT, Place, Sim};
+
+#[test]
+fn a_pill_makes_busy_workers_leave_and_late_ones_too_and_does_not_hurt_the_next_run() {
+    let sim = Sim::with_latency(200);
+    let fleet = Fleet::new(400);
+    fleet.place.configure(&sim.url(), 10, "");
+    let workers = fleet.workers(3);
+    fleet.publish();
+    sim.wait_for_paid(30);
+    let url = fleet.url();
+    fleet
+        .place
+        .ends_with(0, "stop", &["stop", "--broker", &url, "--wait"]);
+    for mut worker in workers {
+        assert_eq!(worker.wait(LIMIT), 0, "{}", worker.log());
+    }
+    let paid = sim.paid();
+    assert_eq!(paid.1, 0, "a drain repeats no call");
+    // A worker of the same epoch that starts afterwards leaves without work.
+    let late = fleet
+        .place
+        .ends_with(0, "late", &["worker", "--broker", &url, "--root", "files"]);
+    assert!(late.contains("stopped"), "{late}");
+    assert_eq!(sim.paid(), paid);
+    // The next run opens an epoch: its workers stay, and also finish what was left.
+    std::fs::remove_dir_all(fleet.place.path().join(".filefleet")).expect("the journal");
+    fleet.publish();
+    let workers = fleet.workers(2);
+    let mut collector = fleet.collector("collect", &["--then-stop"]);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    Results::read(&fleet.place.out()).assert_exactly_once(400);
+    // Issued by the collector, this pill makes them leave by themselves.
+    for mut worker in workers {
+        assert_eq!(worker.wait(LIMIT), 0, "{}", worker.log());
+    }
+}
+
+#[test]
+fn a_run_on_this_machine_stops_by_the_pill_and_resumes() {
+    let sim = Sim::with_latency(100);
+    let place = Place::with_files(300);
+    place.configure(&sim.url(), 10, "");
+    let mut run = place.filefleet("run", &["run", "files", "-o", "out"]);
+    sim.wait_for_paid(30);
+    place.ends_with(0, "stop", &["stop", "-o", "out"]);
+    assert_eq!(run.wait(LIMIT), 3, "{}", run.log());
+    place.ends_with(0, "resumed", &["run", "files", "-o", "out"]);
+    Results::read(&place.out()).assert_exactly_once(300);
+    assert_eq!(sim.paid(), (300, 0));
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let sim = Sim::with_latency(60_000);
+    let place = Place::with_files(5);
+    place.configure(&sim.url(), 5, "");
+    let mut run = place.filefleet("run", &["run", "files", "-o", "out"]);
+    let start = std::time::Instant::now();
+    while sim.stats()["requests"].as_u64() == Some(0) {
+        assert!(start.elapsed() < LIMIT, "no call: {}", run.log());
+        filefleet_tests::process::pause();
+    }
+    run.signal("INT");
+    run.wait_for_text("once more", LIMIT);
+    run.signal("INT");
+    // Without the second signal it would wait for the grace, 25 s.
+    assert_eq!(run.wait(std::time::Duration::from_secs(10)), 3);
+}

@@ -1,0 +1,238 @@
+//! What the tests share: a simulator in this process, a configuration, a fleet.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use filefleet_simulator::{Latency, Simulator, SimulatorConfig};
+use filefleet_tests::{node::RabbitNode, process::Process, results};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Generous: the machine may be slow, and a hang must still end.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// A simulator that serves until it is dropped.
+pub(crate) struct Sim {
+    runtime: tokio::runtime::Runtime,
+    simulator: Simulator,
+    http: reqwest::Client,
+}
+
+impl Sim {
+    pub(crate) fn start(config: SimulatorConfig) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let anywhere = "127.0.0.1:0".parse().expect("an address");
+        let simulator = runtime
+            .block_on(filefleet_simulator::start(config, anywhere))
+            .expect("the simulator starts");
+        Self {
+            runtime,
+            simulator,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// A simulator that answers after `millis`.
+    pub(crate) fn with_latency(millis: u64) -> Self {
+        Self::start(SimulatorConfig {
+            latency: Latency::Fixed(Duration::from_millis(millis)),
+            ..SimulatorConfig::default()
+        })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.simulator.base_url()
+    }
+
+    pub(crate) fn stats(&self) -> Value {
+        let url = format!("http://{}/_stats", self.simulator.addr());
+        self.runtime.block_on(async {
+            let answer = self
+                .http
+                .get(url)
+                .send()
+                .await
+                .expect("the simulator answers");
+            let text = answer.text().await.expect("a body");
+            serde_json::from_str(&text).expect("stats are JSON")
+        })
+    }
+
+    /// Calls that were paid, and those of them for a task that was paid before.
+    pub(crate) fn paid(&self) -> (u64, u64) {
+        let stats = self.stats();
+        let count = |key: &str| {
+            stats[key]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{key} in {stats}"))
+        };
+        (count("paid"), count("repeated"))
+    }
+
+    /// Waits until at least `calls` were paid.
+    pub(crate) fn wait_for_paid(&self, calls: u64) {
+        let start = std::time::Instant::now();
+        while self.paid().0 < calls {
+            assert!(
+                start.elapsed() < LIMIT,
+                "only {:?} paid calls of {calls}",
+                self.paid()
+            );
+            filefleet_tests::process::pause();
+        }
+    }
+}
+
+/// A directory for one test, with files, a configuration and room for output.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
+    pub(crate) fn with_files(count: usize) -> Self {
+        let place = Self::new();
+        fs::create_dir(place.files()).expect("a directory");
+        results::make_files(&place.files(), count, 1024);
+        place
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn files(&self) -> PathBuf {
+        self.path().join("files")
+    }
+
+    pub(crate) fn out(&self) -> PathBuf {
+        self.path().join("out")
+    }
+
+    /// Writes `filefleet.toml` for a simulator.
+    pub(crate) fn configure(&self, endpoint: &str, in_flight: usize, more: &str) {
+        let text = format!(
+            r#"{more}
+
+[service.sim]
+kind = "openai"
+endpoint = "{endpoint}"
+timeout = "30s"
+limits = {{ in_flight = {in_flight} }}
+
+[[pipeline.describe]]
+name = "answer"
+service = "sim"
+chat = {{ model = "gpt-4o-mini", prompt = "Describe this." }}
+"#
+        );
+        fs::write(self.path().join("filefleet.toml"), text).expect("a file");
+    }
+
+    pub(crate) fn filefleet(&self, name: &str, args: &[&str]) -> Process {
+        Process::filefleet(self.path(), name, args)
+    }
+
+    /// Runs a command to its end and returns its exit code and what it said on standard error.
+    pub(crate) fn ends(&self, name: &str, args: &[&str]) -> (i32, String) {
+        let mut process = self.filefleet(name, args);
+        let code = process.wait(LIMIT);
+        (code, process.log())
+    }
+
+    /// Runs a command that must end with `code`.
+    pub(crate) fn ends_with(&self, code: i32, name: &str, args: &[&str]) -> String {
+        let (ended, said) = self.ends(name, args);
+        assert_eq!(ended, code, "{args:?} said:\n{said}");
+        said
+    }
+}
+
+/// A private broker, and processes that use it.
+pub(crate) struct Fleet {
+    node: RabbitNode,
+    runtime: tokio::runtime::Runtime,
+    pub place: Place,
+    /// One fleet at a time: several brokers on two cores only wait for each other.
+    _turn: MutexGuard<'static, ()>,
+}
+
+static TURN: Mutex<()> = Mutex::new(());
+
+impl Fleet {
+    pub(crate) fn new(files: usize) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let node = runtime
+            .block_on(RabbitNode::start())
+            .expect("a private node");
+        Self {
+            node,
+            runtime,
+            place: Place::with_files(files),
+            _turn: turn,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.node.url()
+    }
+
+    /// Kills the broker and starts it again on its data.
+    pub(crate) fn restart_broker(&mut self) {
+        self.node.kill9().expect("the node is killed");
+        self.runtime
+            .block_on(self.node.restart())
+            .expect("the node starts again");
+    }
+
+    pub(crate) fn worker(&self, number: usize) -> Process {
+        let url = self.node.url();
+        let mut worker = self.place.filefleet(
+            &format!("worker-{number}"),
+            &["worker", "--broker", &url, "--root", "files"],
+        );
+        worker.wait_for_text("worker ready", LIMIT);
+        worker
+    }
+
+    pub(crate) fn workers(&self, count: usize) -> Vec<Process> {
+        (0..count).map(|number| self.worker(number)).collect()
+    }
+
+    pub(crate) fn publish(&self) {
+        let url = self.node.url();
+        self.place
+            .ends_with(0, "publish", &["publish", "files", "--broker", &url]);
+    }
+
+    pub(crate) fn collector(&self, name: &str, more: &[&str]) -> Process {
+        let url = self.node.url();
+        let mut args = vec!["collect", "--broker", &url, "-o", "out"];
+        args.extend(more);
+        self.place.filefleet(name, &args)
+    }
+
+    /// Stops workers with SIGTERM; each must leave with 0.
+    pub(crate) fn dismiss(&self, workers: Vec<Process>) {
+        for worker in &workers {
+            worker.signal("TERM");
+        }
+        for mut worker in workers {
+            assert_eq!(worker.wait(LIMIT), 0, "{}", worker.log());
+        }
+    }
+}
