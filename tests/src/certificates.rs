@@ -82,6 +82,7 @@ fn sign(
         .args(["-CAkey".as_ref(), ca_key.as_os_str()])
         .args(["-extfile".as_ref(), extensions.as_os_str()])
         .args(["-out".as_ref(), cert.as_os_str()]))
+    .map(drop)
 }
 
 fn key(path: &Path) -> io::Result<()> {
@@ -93,6 +94,7 @@ fn key(path: &Path) -> io::Result<()> {
         "ec_paramgen_curve:P-256",
     ])
     .args(["-out".as_ref(), path.as_os_str()]))
+    .map(drop)
 }
 
 fn openssl(arguments: &[&str]) -> Command {

@@ -16,6 +16,14 @@ use tokio::time::{sleep, timeout};
 use crate::certificates::Certificates;
 
 const BIN: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const CTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+
+/// Lets quorum queues without a leader elect one. After a kill, a single node of RabbitMQ before
+/// 3.13 may leave a queue as a follower for ever (rabbitmq-server#10070); this is the operator's
+/// cure.
+const ELECT: &str = "[begin ra:trigger_election({Name, node()}), Name end || \
+     {Name, _} <- ra_directory:list_registered(quorum_queues), \
+     ra_leaderboard:lookup_leader(Name) =:= undefined].";
 
 /// A node is ready in 4 s; the machine may be busy with other tests.
 const BOOT: Duration = Duration::from_secs(180);
@@ -86,7 +94,7 @@ impl RabbitNode {
             certificates,
             server: None,
         };
-        node.restart().await?;
+        node.boot().await?;
         Ok(node)
     }
 
@@ -146,12 +154,34 @@ impl RabbitNode {
         Ok(())
     }
 
-    /// Starts the node again on the same data and ports, killing it first if it runs.
+    /// Starts the node again on the same data and ports, killing it first if it runs, and sees to
+    /// it that every quorum queue has a leader.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not come up, or cannot be administered.
     pub async fn restart(&mut self) -> io::Result<()> {
         self.kill9()?;
+        self.boot().await?;
+        self.elect().await
+    }
+
+    async fn elect(&self) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            let mut command = Command::new(CTL);
+            self.environment(&mut command);
+            let told = run(command.args(["eval", ELECT]))?;
+            if told.trim() == "[]" {
+                return Ok(());
+            }
+            println!("queues that were told to elect: {}", told.trim());
+            if began.elapsed() > BOOT {
+                return Err(io::Error::other(format!("no leader:\n{}", self.log())));
+            }
+        }
+    }
+
+    async fn boot(&mut self) -> io::Result<()> {
         let mut command = guard(BIN, &[]);
         self.environment(&mut command);
         self.server = Some(Guarded::spawn(&mut command)?);
@@ -313,11 +343,11 @@ impl Drop for Guarded {
     }
 }
 
-/// Runs a command to its end.
-pub(crate) fn run(command: &mut Command) -> io::Result<()> {
+/// Runs a command to its end, and gives what it printed.
+pub(crate) fn run(command: &mut Command) -> io::Result<String> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let told = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{command:?} failed: {told}")))

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -24,19 +24,24 @@ use tokio::{
 
 use crate::stand::{PATIENCE, config, connect, next, shared_node, work};
 
-const MESSAGES: usize = 4_000;
 const BATCH: usize = 20;
 
-/// Publishes all messages, each batch until it is confirmed.
-fn publish_all(broker: Arc<dyn Broker>) -> JoinHandle<()> {
+/// Publishes, each batch until it is confirmed, for as long as there is trouble and a little more;
+/// how many messages.
+fn publish_on(broker: Arc<dyn Broker>, trouble: Arc<AtomicBool>) -> JoinHandle<usize> {
     tokio::spawn(async move {
-        for batch in 0..MESSAGES / BATCH {
-            let ids = (0..BATCH).map(|n| format!("m{}", batch * BATCH + n));
+        let (mut published, mut after) = (0, 0);
+        while after < 20 {
+            let ids = (0..BATCH).map(|n| format!("m{}", published + n));
             let messages: Vec<_> = ids.map(|id| work("in", &id)).collect();
             while let Err(error) = broker.publish(messages.clone()).await {
                 assert!(error.is_transient(), "{error:?}");
             }
+            published += BATCH;
+            after += usize::from(!trouble.load(Ordering::Relaxed));
+            sleep(Duration::from_millis(5)).await;
         }
+        published
     })
 }
 
@@ -56,16 +61,18 @@ async fn work_through(mut consumer: Consumer, done: Arc<AtomicBool>) {
     consumer.close().await;
 }
 
-/// Collects until every message is there.
-async fn collect(mut consumer: Consumer) -> usize {
+/// Collects until every message is there; how many were received.
+async fn collect(mut consumer: Consumer, published: Arc<OnceLock<usize>>) -> usize {
     let (mut ids, mut received) = (HashSet::new(), 0);
-    while ids.len() < MESSAGES {
-        let delivery = next(&mut consumer).await.unwrap();
+    while published.get() != Some(&ids.len()) {
+        let Ok(delivery) = timeout(Duration::from_millis(200), consumer.recv()).await else {
+            continue;
+        };
+        let delivery = delivery.unwrap();
         received += 1;
-        let id = delivery.envelope().id.clone();
-        if delivery.settle(Verdict::Done(Vec::new())).await.is_ok() {
-            ids.insert(id);
-        }
+        // Before it is settled: the broker may have taken an ack that is reported lost.
+        ids.insert(delivery.envelope().id.clone());
+        drop(delivery.settle(Verdict::Done(Vec::new())).await);
     }
     consumer.close().await;
     received
@@ -85,17 +92,21 @@ async fn run_through(broker: &Arc<dyn Broker>, trouble: impl Future<Output = ()>
     let workers = broker.consume(&input, options).await.unwrap();
     let workers = tokio::spawn(work_through(workers, Arc::clone(&done)));
     let results = broker.consume(&output, options).await.unwrap();
-    let results = tokio::spawn(collect(results));
-    let published = publish_all(Arc::clone(broker));
+    let total = Arc::new(OnceLock::new());
+    let results = tokio::spawn(collect(results, Arc::clone(&total)));
+    let troubled = Arc::new(AtomicBool::new(true));
+    let publishing = publish_on(Arc::clone(broker), Arc::clone(&troubled));
     trouble.await;
-    published.await.unwrap();
+    troubled.store(false, Ordering::Relaxed);
+    let published = publishing.await.unwrap();
+    total.set(published).unwrap();
     let received = timeout(PATIENCE * 3, results)
         .await
         .expect("messages were lost")
         .unwrap();
     done.store(true, Ordering::Relaxed);
     workers.await.unwrap();
-    println!("{MESSAGES} messages, {} duplicates", received - MESSAGES);
+    println!("{published} messages, {} duplicates", received - published);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

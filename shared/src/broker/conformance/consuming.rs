@@ -99,11 +99,20 @@ pub async fn closing_a_consumer_hands_back_what_was_not_received(
     done(first).await?;
     done(second).await?;
     let mut consumer = subject.worker(5).await?;
-    for id in ["c", "d", "e"] {
-        done(take_id(&mut consumer, id).await?).await?;
-    }
+    take_all(&mut consumer, &["c", "d", "e"]).await?;
     within("closing a consumer", consumer.close()).await?;
     subject.nothing_is_left().await
+}
+
+/// Takes and settles until all of `ids` have come, in any order: what was handed back has none.
+async fn take_all(consumer: &mut Consumer, ids: &[&str]) -> Result<(), Violation> {
+    let mut missing = ids.to_vec();
+    while !missing.is_empty() {
+        let delivery = take(consumer).await?;
+        missing.retain(|id| *id != delivery.envelope().id);
+        done(delivery).await?;
+    }
+    Ok(())
 }
 
 /// A consumer that is dropped together with its deliveries loses nothing.
@@ -120,12 +129,7 @@ pub async fn a_lost_consumer_gives_back_everything_unsettled(
     drop(consumer);
     drop(held);
     let mut consumer = subject.worker(3).await?;
-    let mut missing = vec!["a", "b", "c"];
-    while !missing.is_empty() {
-        let delivery = take(&mut consumer).await?;
-        missing.retain(|id| *id != delivery.envelope().id);
-        done(delivery).await?;
-    }
+    take_all(&mut consumer, &["a", "b", "c"]).await?;
     within("closing a consumer", consumer.close()).await?;
     subject.nothing_is_left().await
 }
