@@ -1,0 +1,60 @@
+//! Measurements. Each is a ratio within one run, to what is possible or to the least code that
+//! does the same; `cargo build --release --workspace --bins && target/release/bench`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that cannot be taken must fail, and say why"
+)]
+
+mod bare;
+mod publish;
+mod speed;
+mod stand;
+mod worker;
+
+use std::process::ExitCode;
+
+use tokio::runtime::Runtime;
+
+const USAGE: &str = "\
+usage: bench [NAME ...]      all of them without a name
+  run      10,000 files, 200 ms a call, 500 in flight: `run` against the ideal
+  fleet    the same with publish, three workers and collect on RabbitMQ
+  worker   CPU of a worker per task against a bare loop
+  publish  rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000";
+
+type Measurement = fn(&Runtime) -> bool;
+
+const ALL: [(&str, Measurement); 4] = [
+    ("run", speed::run),
+    ("fleet", speed::fleet),
+    ("worker", worker::measure),
+    ("publish", publish::measure),
+];
+
+fn main() -> ExitCode {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut names: Vec<String> = std::env::args().skip(1).collect();
+    if let [only, work] = names.as_slice()
+        && only == worker::BARE
+    {
+        return worker::be_bare(&runtime, work);
+    }
+    if names.is_empty() {
+        names = ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    }
+    let mut good = true;
+    for name in names {
+        let Some((_, measure)) = ALL.iter().find(|(known, _)| *known == name) else {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        };
+        good &= measure(&runtime);
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
