@@ -309,3 +309,39 @@ proptest! {
         drop(document.finish(Some(())));
     }
 }
+
+#[test]
+fn lists_are_read_item_by_item() {
+    let text = "words = [\"b\", \"a\"]\ntexts = [\"x\"]\nnumbers = [1, 0.5]\n";
+    let document = Document::parse("f.toml", text);
+    let mut root = document.root();
+    let words = &[("a", 1), ("b", 2)];
+    assert_eq!(root.opt_enums("words", words), Some(vec![2, 1]));
+    assert_eq!(root.opt_strings("texts"), Some(vec!["x".to_owned()]));
+    assert_eq!(root.opt_numbers("numbers", 0.0..=1.0), Some(vec![1.0, 0.5]));
+    root.finish();
+    assert!(document.finish(Some(())).is_ok());
+}
+
+#[test]
+fn what_is_wrong_with_a_list_is_told() {
+    let text = "a = [\"x\", \"x\"]\nb = []\nc = [\"\"]\nd = [2]\ne = \"x\"\nf = [1]\n";
+    let document = Document::parse("f.toml", text);
+    let mut root = document.root();
+    let words = &[("x", 1)];
+    for key in ["a", "b", "f"] {
+        assert_eq!(root.opt_enums(key, words), None);
+    }
+    assert_eq!(root.opt_strings("c"), None);
+    assert_eq!(root.opt_numbers("d", 0.0..=1.0), None);
+    assert_eq!(root.opt_strings("e"), None);
+    root.finish();
+    let expected = "\
+f.toml:1: a: \"x\" stands there twice
+f.toml:2: b: must not be empty
+f.toml:3: c: must not have an empty text in it
+f.toml:4: d: must be from 0 to 1
+f.toml:5: e: must be a list, not string
+f.toml:6: f: must be a string, not integer";
+    assert_eq!(document.finish(Some(())).unwrap_err().to_string(), expected);
+}
