@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use filefleet_shared::{
-    broker::{Broker, Queue, embedded::EmbeddedControl},
+    broker::{Broker, Queue, embedded::EmbeddedControl, polls_of},
     wire::{ControlRecord, FleetState},
 };
 use serde::Serialize;
@@ -170,12 +170,8 @@ fn watched(state: &FleetState, services: &[String]) -> Vec<Queue> {
         .collect();
     let mut queues: Vec<Queue> = services
         .into_iter()
-        .flat_map(|service| {
-            [
-                Queue::Work(service.clone()),
-                Queue::Quarantine(service.clone()),
-            ]
-        })
+        .flat_map(|service| [service.clone(), polls_of(service)])
+        .flat_map(|name| [Queue::Work(name.clone()), Queue::Quarantine(name)])
         .collect();
     queues.extend(opened.map(|opened| Queue::Results(opened.run)));
     queues.extend([Queue::Dead, Queue::Unroutable]);

@@ -215,7 +215,7 @@ impl Step {
         let span = tracing::info_span!(
             "step",
             message_id = %envelope.id,
-            service = %self.lane.service,
+            service = %self.lane.name,
             attempt = envelope.headers.attempt,
             trace_id = envelope.headers.trace.map(|trace| tracing::field::display(trace.trace_id())),
         );

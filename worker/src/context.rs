@@ -37,17 +37,17 @@ pub(crate) struct Context {
     pub(crate) dead_after: u32,
 }
 
-/// Shared by all steps of one service.
+/// Shared by all steps of one service, or by all questions for results of its operations.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    /// Name of the service.
-    pub(crate) service: String,
+    /// Name of its queues: the service's, or [`filefleet_shared::broker::polls_of`] it.
+    pub(crate) name: String,
     /// Most calls in flight.
     pub(crate) in_flight: usize,
     /// Room for calls.
     pub(crate) calls: Semaphore,
-    /// Pauses the service.
-    pub(crate) breaker: Breaker,
+    /// Pauses the service, submits and polls alike.
+    pub(crate) breaker: Arc<Breaker>,
     /// Counters of the worker.
     pub(crate) stats: Arc<Stats>,
 }
@@ -106,5 +106,5 @@ impl Stats {
     }
 }
 
-/// The lanes of a worker, by name of the service.
+/// The lanes of a worker, by name.
 pub(crate) type Lanes = BTreeMap<String, Arc<Lane>>;

@@ -215,6 +215,7 @@ impl Attempts<'_> {
             held: self.taken.elapsed(),
             hold_budget: self.context.hold_budget,
             timeout: self.step.timeout,
+            accepted: self.message.continuation.is_some(),
         }
     }
 
@@ -248,28 +249,22 @@ impl Attempts<'_> {
 
     /// What an answer, good or bad, says about the service and about money.
     fn account(&mut self, result: &Result<Reply, CallError>) {
-        let calls = Usage {
-            calls: 1,
-            ..Usage::default()
-        };
+        // Asking for the result of a call that was counted is no call of its own.
+        let calls = u64::from(self.message.continuation.is_none());
+        let usage = |usage: &Usage| Usage { calls, ..*usage };
         let used = match result {
-            Ok(reply) => {
-                // Asking for the result of a call that was counted is no call of its own.
-                let calls = u64::from(self.message.continuation.is_none());
-                let usage = match reply {
-                    Reply::Answered(answer) => answer.usage,
-                    Reply::Accepted(accepted) => accepted.usage,
-                };
-                Usage { calls, ..usage }
-            }
+            Ok(Reply::Answered(answer)) => usage(&answer.usage),
+            Ok(Reply::Accepted(accepted)) => usage(&accepted.usage),
             Err(CallError::Pending { .. }) => Usage::default(),
-            Err(CallError::Rejected { usage, .. }) => Usage { calls: 1, ..*usage },
+            // Refused before a call: it says nothing about the service.
+            Err(CallError::Rejected { usage: paid, .. }) if paid.is_zero() => return,
+            Err(CallError::Rejected { usage: paid, .. }) => usage(paid),
             Err(CallError::Unreachable(detail)) => {
                 self.lane.breaker.unreachable(detail);
                 return;
             }
             Err(CallError::Timeout(_)) => {
-                self.usage.add(&calls);
+                self.usage.add(&usage(&Usage::default()));
                 return;
             }
             Err(
@@ -281,7 +276,7 @@ impl Attempts<'_> {
                 CallError::RateLimited { .. }
                 | CallError::Overloaded { .. }
                 | CallError::Malformed(_),
-            ) => calls,
+            ) => usage(&Usage::default()),
         };
         self.lane.breaker.answered();
         self.lane.stats.input_tokens.add(used.input_tokens);

@@ -40,6 +40,7 @@ pub(crate) enum InputError {
     /// Over the service's limit.
     #[error("{bytes} bytes, service {service:?} takes {limit} (service.{service}.max_file_bytes)")]
     TooLarge {
+        cause: &'static str,
         bytes: u64,
         limit: u64,
         service: String,
@@ -63,7 +64,7 @@ impl InputError {
             Self::File(FileError::UnknownRoot(_)) => "unknown_root",
             Self::File(FileError::BadKey { .. } | FileError::Outside { .. }) => "input_forbidden",
             Self::File(_) => "input_unreadable",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { cause, .. } => cause,
             Self::Closing => "closing",
         }
     }
@@ -88,6 +89,7 @@ pub(crate) async fn load<'a>(
     loop {
         if expected > step.max_file_bytes {
             return Err(InputError::TooLarge {
+                cause: step.too_large,
                 bytes: expected,
                 limit: step.max_file_bytes,
                 service: step.service.clone(),

@@ -110,7 +110,8 @@ pub(crate) fn continued(
     let now = UnixMillis::now();
     let mut following = message.continued(accepted.state.clone(), now);
     following.usage = ended.usage;
-    let service = ended.service.clone().unwrap_or_default();
+    let service = ended.service.as_deref().unwrap_or_default();
+    let service = context.catalog.continues_in(service);
     match wire::encode(&following) {
         Ok(body) => Verdict::Done(vec![Message {
             id: following.message_id(),

@@ -24,6 +24,8 @@ pub struct Situation {
     pub hold_budget: Duration,
     /// The step's deadline for one attempt.
     pub timeout: Duration,
+    /// The service has accepted the call before, so it is paid: only its result is asked for.
+    pub accepted: bool,
 }
 
 /// What to do about a failed call.
@@ -128,7 +130,8 @@ fn pending(retry_after: Option<Duration>, at: Situation, policy: &RetryPolicy) -
 
 /// Where a wait happens: in the worker, in the broker, or not at all.
 fn place(row: &Row, error: &CallError, at: Situation, policy: &RetryPolicy) -> Decision {
-    if row.counted && at.attempt >= policy.attempts {
+    // What is paid is not given up for a few failed questions, only when its time is over.
+    if row.counted && !at.accepted && at.attempt >= policy.attempts {
         return Decision::Fail {
             cause: row.cause.to_owned(),
             detail: format!("{error} (attempt {} of {})", at.attempt, policy.attempts),

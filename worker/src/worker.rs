@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use filefleet_shared::{
-    broker::{Broker, BrokerError, ControlLog, Queue},
+    broker::{Broker, BrokerError, ControlLog, Queue, polls_of},
     files::Roots,
     wire::{FleetState, Pill},
 };
@@ -19,7 +19,7 @@ use crate::{
     inflight::InFlight,
     input,
     retry::RetryPolicy,
-    service::Catalog,
+    service::{Catalog, ServiceLimits},
 };
 
 /// How a worker behaves.
@@ -106,16 +106,8 @@ impl Worker {
         let stats = Arc::new(Stats::default());
         let lanes = catalog
             .services()
-            .map(|service| {
-                let lane = Lane {
-                    service: service.name.clone(),
-                    in_flight: service.in_flight,
-                    calls: Semaphore::new(service.in_flight),
-                    breaker: Breaker::new(service.name.clone()),
-                    stats: stats.clone(),
-                };
-                (service.name.clone(), Arc::new(lane))
-            })
+            .flat_map(|service| lanes_of(service, &stats))
+            .map(|lane| (lane.name.clone(), Arc::new(lane)))
             .collect();
         let bytes_total = input::units(settings.bytes_in_flight);
         let context = Context {
@@ -147,9 +139,10 @@ impl Worker {
     /// The services with their pauses, live.
     #[must_use]
     pub fn pauses(&self) -> Vec<(String, watch::Receiver<Option<Pause>>)> {
-        self.lanes
-            .iter()
-            .map(|(name, lane)| (name.clone(), lane.breaker.watch()))
+        let services = self.context.catalog.services();
+        services
+            .filter_map(|service| self.lanes.get(&service.name))
+            .map(|lane| (lane.name.clone(), lane.breaker.watch()))
             .collect()
     }
 
@@ -177,7 +170,7 @@ impl Worker {
         for queue_loop in self.queue_loops() {
             loops.spawn(queue_loop.run(draining.clone(), self.grace));
         }
-        tracing::info!(worker = %self.context.worker, services = self.lanes.len(), "worker ready");
+        tracing::info!(worker = %self.context.worker, services = self.context.catalog.services().count(), "worker ready");
         let (left, mut ended) = tokio::select! {
             left = until_left(&mut stop, fleet, log) => (left, Ok(0)),
             // A loop ends by itself only with an error; the others drain then.
@@ -197,7 +190,7 @@ impl Worker {
     fn queue_loops(&self) -> Vec<QueueLoop> {
         let in_flight = InFlight::default();
         let of_lane = |lane: &Arc<Lane>| {
-            queues(&lane.service).map(|queue| QueueLoop {
+            queues(&lane.name).map(|queue| QueueLoop {
                 broker: self.broker.clone(),
                 room: match &queue {
                     // A little more than calls in flight: the next file is read before a slot
@@ -236,11 +229,30 @@ fn hold_budget(broker: &dyn Broker, catalog: &Catalog) -> Result<Duration, Worke
     }
 }
 
-/// The queues of a service.
-fn queues(service: &str) -> [Queue; 2] {
+/// The lane of a service's steps, and one for its accepted operations if it has such.
+fn lanes_of(service: &ServiceLimits, stats: &Arc<Stats>) -> Vec<Lane> {
+    let breaker = Arc::new(Breaker::new(service.name.clone()));
+    let lane = |name: String, in_flight: usize| Lane {
+        name,
+        in_flight,
+        calls: Semaphore::new(in_flight),
+        breaker: breaker.clone(),
+        stats: stats.clone(),
+    };
+    let polls = service
+        .polls
+        .map(|polls| lane(polls_of(&service.name), polls));
+    [lane(service.name.clone(), service.in_flight)]
+        .into_iter()
+        .chain(polls)
+        .collect()
+}
+
+/// The queues of a lane.
+fn queues(lane: &str) -> [Queue; 2] {
     [
-        Queue::Work(service.to_owned()),
-        Queue::Quarantine(service.to_owned()),
+        Queue::Work(lane.to_owned()),
+        Queue::Quarantine(lane.to_owned()),
     ]
 }
 

@@ -62,6 +62,15 @@ impl ResultKey {
     }
 }
 
+/// Where the results of operations that a service has accepted are asked for.
+///
+/// A name beside the service's own, and never one of a service, since those have no dot. In one
+/// queue the questions would stand behind every step not begun yet, and results expire.
+#[must_use]
+pub fn polls_of(service: &str) -> String {
+    format!("{service}.polls")
+}
+
 impl Route {
     /// The queue that this route ends in.
     #[must_use]

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 pub use delivery::{Dead, Delivery, Envelope, Later, Settle, SettleError, Verdict};
 pub use headers::{Death, Headers};
-pub use message::{Message, Queue, ResultKey, Route};
+pub use message::{Message, Queue, ResultKey, Route, polls_of};
 
 use crate::wire::{ControlRecord, DecodeError};
 

@@ -6,6 +6,7 @@
 //! | exchange | kind | leads to |
 //! |---|---|---|
 //! | `NS.work` | direct, key = service | `NS.work.SERVICE` |
+//! | the same, key = `SERVICE.polls` | | `NS.work.SERVICE.polls`, for accepted operations |
 //! | `NS.quarantine` | direct, key = service | `NS.quarantine.SERVICE` |
 //! | `NS.results` | topic, key = `RUN.STATUS` | `NS.results.RUN` |
 //! | `NS.dead` | fanout | `NS.dead` |

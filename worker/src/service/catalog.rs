@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use filefleet_shared::config::SecretError;
+use filefleet_shared::{broker::polls_of, config::SecretError};
 use reqwest::header::InvalidHeaderValue;
 
 use super::{
-    Service,
+    Service, azure, docintel,
     openai::{self, EndpointError},
+    vision,
 };
 use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
 
@@ -32,6 +33,8 @@ pub struct ServiceLimits {
     pub name: String,
     /// Most calls at once from one worker.
     pub in_flight: usize,
+    /// Most questions at once for results of accepted operations; none if it has no such.
+    pub polls: Option<usize>,
 }
 
 /// A step with the service that carries it out.
@@ -49,6 +52,8 @@ pub struct BoundStep {
     pub timeout: Duration,
     /// Larger files are refused before they are read.
     pub max_file_bytes: u64,
+    /// The word for that.
+    pub too_large: &'static str,
     /// What to call.
     pub call: Arc<dyn Service>,
 }
@@ -78,6 +83,14 @@ pub enum BuildError {
         service: String,
         /// Why.
         source: reqwest::Error,
+    },
+    /// The step asks for what its service does not offer.
+    #[error("step {step}: service {service:?} does not offer this")]
+    NotOffered {
+        /// Name of the step.
+        step: String,
+        /// Name of the service.
+        service: String,
     },
     /// The simulator's address is none.
     #[error("service.{service}: the simulator's address {source}")]
@@ -127,6 +140,7 @@ impl Catalog {
         let limits = |(name, service): (&String, &ServiceConfig)| ServiceLimits {
             name: name.clone(),
             in_flight: service.in_flight,
+            polls: service.polls,
         };
         Ok(Self {
             pipelines,
@@ -159,6 +173,15 @@ impl Catalog {
         self.pipelines.keys().map(String::as_str)
     }
 
+    /// Where accepted operations of a service go on: apart from its steps, if it has room for it.
+    pub(crate) fn continues_in(&self, service: &str) -> String {
+        let apart = |known: &&ServiceLimits| known.name == service && known.polls.is_some();
+        match self.services.iter().find(apart) {
+            Some(_) => polls_of(service),
+            None => service.to_owned(),
+        }
+    }
+
     /// The services, in the order of their names.
     pub fn services(&self) -> impl Iterator<Item = &ServiceLimits> {
         self.services.iter()
@@ -169,6 +192,8 @@ impl Catalog {
 #[derive(Clone)]
 enum Access {
     OpenAi(openai::Access),
+    DocIntel(azure::Access),
+    Vision(azure::Access),
 }
 
 impl Access {
@@ -181,19 +206,37 @@ impl Access {
             ServiceKind::OpenAi(config) => {
                 openai::Access::new(name, service, config, options).map(Self::OpenAi)
             }
+            ServiceKind::DocIntel(config) => {
+                azure::Access::new(name, service, config, options).map(Self::DocIntel)
+            }
+            ServiceKind::Vision(config) => {
+                azure::Access::new(name, service, config, options).map(Self::Vision)
+            }
         }
     }
 
     fn call(&self, step: &StepConfig) -> Result<Arc<dyn Service>, BuildError> {
+        let unsendable = |source| BuildError::Header {
+            service: step.service.clone(),
+            source,
+        };
         match (self, &step.action) {
             (Self::OpenAi(access), Action::Chat(chat)) => {
-                let chat = openai::Chat::new(access, chat.clone()).map_err(|source| {
-                    BuildError::Header {
-                        service: step.service.clone(),
-                        source,
-                    }
-                })?;
+                let chat = openai::Chat::new(access, chat.clone()).map_err(unsendable)?;
                 Ok(Arc::new(chat))
+            }
+            (Self::DocIntel(access), Action::Read(config)) => Ok(Arc::new(docintel::Read::new(
+                access.clone(),
+                config.clone(),
+            ))),
+            (Self::Vision(access), Action::Look(config)) => {
+                Ok(Arc::new(vision::Look::new(access.clone(), config)))
+            }
+            (Self::OpenAi(_) | Self::DocIntel(_) | Self::Vision(_), _) => {
+                Err(BuildError::NotOffered {
+                    service: step.service.clone(),
+                    step: step.name.clone(),
+                })
             }
         }
     }
@@ -212,6 +255,7 @@ fn bind(
         next: None,
         timeout: service.timeout,
         max_file_bytes: service.max_file_bytes,
+        too_large: service.kind.too_large(),
         call: access.call(step)?,
     })
 }

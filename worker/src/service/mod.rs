@@ -1,9 +1,13 @@
 //! AI services: one small trait, errors named by what the caller does.
 
+pub mod azure;
 mod catalog;
+pub mod docintel;
 pub mod openai;
 mod prompt;
+pub(crate) mod refusal;
 pub(crate) mod transport;
+pub mod vision;
 
 use std::time::Duration;
 

@@ -3,9 +3,19 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, Response, Url, header::HeaderMap, redirect};
+use filefleet_shared::wire::StepMessage;
+use reqwest::{
+    Client, Response, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+
+use secrecy::{ExposeSecret, SecretString};
 
 use super::CallError;
+
+/// Names the step in requests, so that a simulator can count who is paid twice.
+pub(crate) const TASK: HeaderName = HeaderName::from_static("x-filefleet-task");
 
 /// The most of an answer that is read; a longer one is not an answer.
 pub(crate) const MAX_ANSWER_BYTES: usize = 32 << 20;
@@ -43,19 +53,66 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
+/// The base of an endpoint as people write it.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim())
+        .map_err(|error| format!("is not a URL ({error}); write it like https://HOST"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err("must start with https:// or http:// and name a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not have a user or password in it; set `key`".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not have a query; an API version goes into `api_version`".to_owned());
+    }
+    Ok(url)
+}
+
+/// A key sent there could be read on the way.
+pub(crate) fn is_exposed(url: &Url) -> bool {
+    url.scheme() == "http" && !is_loopback(url)
+}
+
+/// The value of [`TASK`].
+pub(crate) fn task(message: &StepMessage) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("{}/{}:{}", message.run, message.seq, message.step)).ok()
+}
+
+/// What a server says about a refused key can repeat the key.
+pub(crate) fn without_key(body: &[u8], key: Option<&SecretString>) -> String {
+    let text = String::from_utf8_lossy(body);
+    match key {
+        Some(key) => text.replace(key.expose_secret(), "[key]"),
+        None => text.into_owned(),
+    }
+}
+
 /// Reads a body up to [`MAX_ANSWER_BYTES`].
-pub(crate) async fn read_body(mut response: Response) -> Result<Bytes, CallError> {
+pub(crate) async fn read_body(response: Response) -> Result<Bytes, CallError> {
     let too_long = || CallError::Malformed(format!("longer than {MAX_ANSWER_BYTES} bytes"));
+    read_up_to(response, MAX_ANSWER_BYTES, too_long).await
+}
+
+/// Reads a body up to `limit` bytes.
+pub(crate) async fn read_up_to(
+    mut response: Response,
+    limit: usize,
+    too_long: impl Fn() -> CallError,
+) -> Result<Bytes, CallError> {
     let announced = response.content_length().unwrap_or_default();
     let announced = usize::try_from(announced).map_err(|_| too_long())?;
-    if announced > MAX_ANSWER_BYTES {
+    if announced > limit {
         return Err(too_long());
     }
     let mut body = BytesMut::with_capacity(announced);
     // Nothing is decoded here, so whatever the client calls it, the connection broke.
     let broken = |error| CallError::Timeout(chain(&error));
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+        if body.len() + chunk.len() > limit {
             return Err(too_long());
         }
         body.extend_from_slice(&chunk);

@@ -24,6 +24,7 @@ fn first() -> Situation {
         held: Duration::ZERO,
         hold_budget: 20 * MINUTE,
         timeout: MINUTE,
+        accepted: false,
     }
 }
 
@@ -104,6 +105,26 @@ fn table() -> Vec<(CallError, &'static str, &'static str)> {
         ),
         (rejected(), "fail refusal", "fail refusal"),
     ]
+}
+
+#[test]
+fn what_is_paid_is_given_up_only_when_its_time_is_over() {
+    let question = Situation {
+        attempt: 50,
+        accepted: true,
+        ..first()
+    };
+    let error = CallError::Overloaded {
+        retry_after: None,
+        detail: text(),
+    };
+    let decision = decide(&error, question, &policy());
+    assert!(!words(&decision).starts_with("fail"), "{decision:?}");
+    let late = Situation {
+        age: policy().total,
+        ..question
+    };
+    assert_eq!(words(&decide(&error, late, &policy())), "fail overloaded");
 }
 
 fn words(decision: &Decision) -> String {

@@ -1,19 +1,25 @@
 //! What a step asks of its service: one table, one file per action.
 
 mod chat;
+mod look;
+mod read;
 
 use std::sync::Arc;
 
 use filefleet_shared::config::Section;
 
 use super::service::ServiceKind;
-use crate::service::{Prompt, openai::ChatConfig};
+use crate::service::{Prompt, docintel::ReadConfig, openai::ChatConfig, vision::LookConfig};
 
 /// What a step asks of its service.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// `chat`, of kind `openai`.
     Chat(ChatConfig),
+    /// `read`, of kind `docintel`.
+    Read(ReadConfig),
+    /// `look`, of kind `vision`.
+    Look(LookConfig),
 }
 
 /// One action in a configuration.
@@ -25,11 +31,23 @@ struct Entry {
     read: fn(Section<'_>, &[String]) -> Option<Action>,
 }
 
-const ENTRIES: &[Entry] = &[Entry {
-    key: "chat",
-    kind: "openai",
-    read: chat::read,
-}];
+const ENTRIES: &[Entry] = &[
+    Entry {
+        key: "chat",
+        kind: "openai",
+        read: chat::read,
+    },
+    Entry {
+        key: "read",
+        kind: "docintel",
+        read: read::read,
+    },
+    Entry {
+        key: "look",
+        kind: "vision",
+        read: look::read,
+    },
+];
 
 /// Reads the one action of a step. `kind` is none if the step's service is wrong.
 pub(super) fn read(

@@ -1,18 +1,23 @@
 //! `[service.NAME]`: what is called, with its limits; one file per kind.
 
+mod azure;
 mod openai;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use filefleet_shared::config::Section;
 
-pub use self::openai::OpenAiConfig;
+use crate::service::vision;
+
+pub use self::{azure::AzureConfig, openai::OpenAiConfig};
 
 /// A service, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Most calls at once from one worker.
     pub in_flight: usize,
+    /// Most questions at once for results of accepted operations; none for kinds without such.
+    pub polls: Option<usize>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
     /// Longest wait for a connection.
@@ -28,11 +33,19 @@ pub struct ServiceConfig {
 pub enum ServiceKind {
     /// OpenAI and the servers that speak like it.
     OpenAi(OpenAiConfig),
+    /// Azure AI Document Intelligence.
+    DocIntel(AzureConfig),
+    /// Azure AI Vision Image Analysis.
+    Vision(AzureConfig),
 }
 
 type Reader = fn(&mut Section<'_>) -> Option<ServiceKind>;
 
-const KINDS: &[(&str, Reader)] = &[("openai", openai::read)];
+const KINDS: &[(&str, Reader)] = &[
+    ("openai", openai::read),
+    ("docintel", azure::read_docintel),
+    ("vision", azure::read_vision),
+];
 
 impl ServiceKind {
     /// Its word in the configuration.
@@ -40,6 +53,16 @@ impl ServiceKind {
     pub fn word(&self) -> &'static str {
         match self {
             Self::OpenAi(_) => "openai",
+            Self::DocIntel(_) => "docintel",
+            Self::Vision(_) => "vision",
+        }
+    }
+
+    /// The outcome of a file over `max_file_bytes`.
+    pub(crate) fn too_large(&self) -> &'static str {
+        match self {
+            Self::OpenAi(_) | Self::DocIntel(_) => "too_large",
+            Self::Vision(_) => vision::TOO_LARGE,
         }
     }
 
@@ -47,6 +70,17 @@ impl ServiceKind {
     fn max_file_bytes(&self) -> u64 {
         match self {
             Self::OpenAi(_) => 20_000_000,
+            // The service takes 500 MB; more than this at once needs more `bytes_in_flight`.
+            Self::DocIntel(_) => 50_000_000,
+            Self::Vision(_) => vision::MAX_BYTES,
+        }
+    }
+
+    /// Questions at once for results, where the configuration does not say.
+    fn polls(&self) -> Option<usize> {
+        match self {
+            Self::OpenAi(_) | Self::Vision(_) => None,
+            Self::DocIntel(_) => Some(16),
         }
     }
 }
@@ -55,6 +89,7 @@ impl ServiceConfig {
     pub(crate) fn new(kind: ServiceKind) -> Self {
         Self {
             in_flight: 16,
+            polls: kind.polls(),
             timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),
             max_file_bytes: kind.max_file_bytes(),
@@ -81,6 +116,10 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
     let kind = reader.and_then(|read| read(&mut section));
     let mut limits = section.section("limits");
     let in_flight = limits.opt_integer("in_flight", 1..=10_000);
+    let polling = kind.as_ref().is_none_or(|kind| kind.polls().is_some());
+    let polls = polling
+        .then(|| limits.opt_integer("polls", 1..=10_000))
+        .flatten();
     limits.finish();
     let timeout = section.opt_duration("timeout");
     let connect_timeout = section.opt_duration("connect_timeout");
@@ -92,6 +131,7 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
     let default = ServiceConfig::new(kind?);
     Some(ServiceConfig {
         in_flight: in_flight.unwrap_or(default.in_flight),
+        polls: polls.or(default.polls),
         timeout: timeout.unwrap_or(default.timeout),
         connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
         max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),

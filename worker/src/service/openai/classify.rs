@@ -1,59 +1,13 @@
 //! What a refusal means, as one table: the first row that fits decides.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, SystemTime},
+use std::time::SystemTime;
+
+use reqwest::{StatusCode, header::HeaderMap};
+
+use crate::service::{
+    CallError,
+    refusal::{Mark, Meaning, Refusal, Row, row},
 };
-
-use filefleet_shared::wire::Usage;
-use reqwest::{
-    StatusCode,
-    header::{HeaderMap, LOCATION},
-};
-use serde_json::Value;
-
-use crate::service::{CallError, transport::retry_after};
-
-/// Longest part of a service's message that is kept: it may quote the file.
-const MAX_DETAIL_CHARS: usize = 300;
-
-struct Row {
-    statuses: RangeInclusive<u16>,
-    mark: Mark,
-    meaning: Meaning,
-}
-
-/// What else must be so.
-enum Mark {
-    Any,
-    /// The error's code, type or inner code is this word.
-    Word(&'static str),
-    /// The error's message has this in it, in lower case.
-    Says(&'static str),
-    /// The service says itself that another try is no use.
-    NoRetry,
-    /// The service asks for a positive wait.
-    Wait,
-}
-
-#[derive(Clone, Copy)]
-enum Meaning {
-    RateLimited,
-    Overloaded,
-    Unauthorized,
-    Misconfigured,
-    QuotaExhausted,
-    Rejected(&'static str),
-    Malformed,
-}
-
-const fn row(statuses: RangeInclusive<u16>, mark: Mark, meaning: Meaning) -> Row {
-    Row {
-        statuses,
-        mark,
-        meaning,
-    }
-}
 
 const TABLE: &[Row] = &[
     row(300..=399, Mark::Any, Meaning::Misconfigured),
@@ -123,142 +77,7 @@ pub(crate) fn classify(
     body: &[u8],
     now: SystemTime,
 ) -> CallError {
-    let refusal = Refusal::read(status, headers, body, now);
-    let meaning = TABLE
-        .iter()
-        .find(|row| refusal.fits(row))
-        .map_or(Meaning::Malformed, |row| row.meaning);
-    refusal.means(meaning)
-}
-
-/// A refusal as far as it is understood.
-struct Refusal {
-    status: u16,
-    words: Vec<String>,
-    message: String,
-    wait: Option<Duration>,
-    no_retry: bool,
-    detail: String,
-}
-
-impl Refusal {
-    fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Self {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let value: Option<Value> = serde_json::from_slice(body).ok();
-        let message = match &value {
-            Some(value) => message(value),
-            None => shortened(&String::from_utf8_lossy(body)),
-        };
-        let mut detail = status.as_u16().to_string();
-        if let Some(target) = header(LOCATION.as_str()).filter(|_| status.is_redirection()) {
-            detail = format!(
-                "{detail}: redirected to {}; correct the endpoint",
-                shortened(target)
-            );
-        } else if !message.is_empty() {
-            detail = format!("{detail}: {message}");
-        }
-        Self {
-            status: status.as_u16(),
-            words: value.as_ref().map(words).unwrap_or_default(),
-            wait: retry_after(headers, now).or_else(|| wait_in(&message)),
-            no_retry: header("x-should-retry") == Some("false"),
-            message: message.to_lowercase(),
-            detail,
-        }
-    }
-
-    fn fits(&self, row: &Row) -> bool {
-        row.statuses.contains(&self.status)
-            && match row.mark {
-                Mark::Any => true,
-                Mark::Word(word) => self.words.iter().any(|found| found == word),
-                Mark::Says(text) => self.message.contains(text),
-                Mark::NoRetry => self.no_retry,
-                Mark::Wait => self.wait.is_some(),
-            }
-    }
-
-    fn means(self, meaning: Meaning) -> CallError {
-        let Self {
-            wait: retry_after,
-            detail,
-            ..
-        } = self;
-        match meaning {
-            Meaning::RateLimited => CallError::RateLimited {
-                retry_after,
-                detail,
-            },
-            Meaning::Overloaded => CallError::Overloaded {
-                retry_after,
-                detail,
-            },
-            Meaning::Unauthorized => CallError::Unauthorized(detail),
-            Meaning::Misconfigured => CallError::Misconfigured(detail),
-            Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
-            Meaning::Malformed => CallError::Malformed(detail),
-            Meaning::Rejected(cause) => CallError::Rejected {
-                cause,
-                detail,
-                usage: Usage {
-                    calls: 1,
-                    ..Usage::default()
-                },
-            },
-        }
-    }
-}
-
-/// The message in an error of any dialect: an object, a text, or FastAPI's `detail`.
-pub(crate) fn message(body: &Value) -> String {
-    let error = body.get("error").unwrap_or(body);
-    let text = ["message", "detail", "error"]
-        .iter()
-        .find_map(|key| error.get(key))
-        .unwrap_or(error);
-    match text {
-        Value::String(text) => shortened(text),
-        other => shortened(&other.to_string()),
-    }
-}
-
-/// Codes and types, as the service and what is behind it call them. Some servers' are numbers.
-fn words(body: &Value) -> Vec<String> {
-    let error = body.get("error").unwrap_or(body);
-    let inner = error.get("innererror").or_else(|| error.get("inner_error"));
-    [
-        error.get("code"),
-        error.get("type"),
-        inner.and_then(|inner| inner.get("code")),
-    ]
-    .into_iter()
-    .flatten()
-    .filter_map(Value::as_str)
-    .map(str::to_owned)
-    .collect()
-}
-
-/// Azure's sentence, for where a gateway has dropped the header.
-fn wait_in(message: &str) -> Option<Duration> {
-    let (_, rest) = message.split_once("Please retry after ")?;
-    let (count, unit) = rest.split_once(' ')?;
-    let seconds: u64 = count.parse().ok().filter(|seconds| *seconds > 0)?;
-    unit.starts_with("second")
-        .then_some(Duration::from_secs(seconds))
-}
-
-/// One line, not too long.
-fn shortened(text: &str) -> String {
-    let mut chars = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = chars.by_ref().take(MAX_DETAIL_CHARS).collect();
-    if chars.next().is_some() {
-        short.push('…');
-    }
-    short
+    Refusal::read(status, headers, body, now).decide(TABLE)
 }
 
 #[cfg(test)]

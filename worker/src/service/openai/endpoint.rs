@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::service::transport::is_loopback;
+use crate::service::transport::{self, address};
 
 /// How requests are addressed and signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Endpoint {
     /// A key sent there could be read on the way.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
-        self.base.scheme() == "http" && !is_loopback(&self.base)
+        transport::is_exposed(&self.base)
     }
 
     /// Where chat completions of a model or deployment are.
@@ -151,21 +151,6 @@ fn wrong(key: &'static str, message: impl Into<String>) -> EndpointError {
         key,
         message: message.into(),
     }
-}
-
-fn address(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text.trim())
-        .map_err(|error| format!("is not a URL ({error}); write https://HOST/v1"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err("must start with https:// or http:// and name a host".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not have a user or password in it; set `key`".to_owned());
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not have a query; an API version goes into `api_version`".to_owned());
-    }
-    Ok(url)
 }
 
 fn recognise(base: &Url, api_version: Option<&str>) -> Dialect {

@@ -12,13 +12,13 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use reqwest::{
     Client, Url,
-    header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+    header::{HeaderMap, HeaderName, InvalidHeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::{
     CallError, Prompt, PromptError, Reply, Service, StepInput,
-    transport::{failure, read_body},
+    transport::{TASK, failure, read_body, task, without_key},
 };
 pub(crate) use access::Access;
 use content::Content;
@@ -27,7 +27,6 @@ pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
 
-const TASK: HeaderName = HeaderName::from_static("x-filefleet-task");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
 /// What a step asks of a chat model.
@@ -104,15 +103,6 @@ impl Chat {
         let config = &self.config;
         config.prompt.mentions_text() || config.system.as_deref().is_some_and(Prompt::mentions_text)
     }
-
-    /// What a server says about a refused key can repeat the key.
-    fn without_key(&self, body: &[u8]) -> String {
-        let text = String::from_utf8_lossy(body);
-        match &self.key {
-            Some(key) => text.replace(key.expose_secret(), "[key]"),
-            None => text.into_owned(),
-        }
-    }
 }
 
 #[async_trait]
@@ -120,9 +110,7 @@ impl Service for Chat {
     async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
         let body = self.body(&input)?;
         let mut headers = self.headers.clone();
-        let message = input.message;
-        let task = format!("{}/{}:{}", message.run, message.seq, message.step);
-        if let Ok(task) = HeaderValue::try_from(task) {
+        if let Some(task) = task(input.message) {
             headers.insert(REQUEST_ID, task.clone());
             headers.insert(TASK, task);
         }
@@ -140,7 +128,7 @@ impl Service for Chat {
         let headers = response.headers().clone();
         // The status alone says enough if the body does not come.
         let body = read_body(response).await.unwrap_or_default();
-        let body = self.without_key(&body);
+        let body = without_key(&body, self.key.as_ref());
         Err(classify::classify(
             status,
             &headers,

@@ -69,7 +69,7 @@ pub(crate) fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallErro
     let usage = usage(completion.usage.as_ref());
     let Some(choice) = completion.choices.into_iter().next() else {
         let detail = match completion.error {
-            Some(error) => super::classify::message(&error),
+            Some(error) => crate::service::refusal::message(&error),
             None => "a completion without choices".to_owned(),
         };
         return Err(CallError::Malformed(detail));

@@ -1,0 +1,110 @@
+//! How requests to one resource are made: client, address, key.
+
+use std::time::SystemTime;
+
+use filefleet_shared::{config::Secret, wire::StepMessage};
+use reqwest::{
+    Client, RequestBuilder, Response,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Endpoint, classify};
+use crate::{
+    config::{AzureConfig, ServiceConfig},
+    service::{
+        BuildError, CallError, CatalogOptions,
+        openai::EndpointError,
+        transport::{self, TASK, failure, read_body, without_key},
+    },
+};
+
+const KEY: HeaderName = HeaderName::from_static("ocp-apim-subscription-key");
+
+/// How requests to one resource are made.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) client: Client,
+    /// Where calls go: in a rehearsal, to the simulator.
+    pub(crate) endpoint: Endpoint,
+    key: Option<SecretString>,
+    headers: HeaderMap,
+}
+
+impl Access {
+    /// # Errors
+    /// The key cannot be had or sent, or no client can be made.
+    pub(crate) fn new(
+        name: &str,
+        service: &ServiceConfig,
+        config: &AzureConfig,
+        options: &CatalogOptions,
+    ) -> Result<Self, BuildError> {
+        let (endpoint, key) = match &options.rehearse {
+            Some(base) => {
+                let endpoint = config.endpoint.rehearsed(base).map_err(|message| {
+                    let key = "endpoint";
+                    BuildError::Simulator {
+                        service: name.to_owned(),
+                        source: EndpointError { key, message },
+                    }
+                })?;
+                (endpoint, None)
+            }
+            None => {
+                let key = config.key.as_ref().map(Secret::resolve).transpose()?;
+                (config.endpoint.clone(), key)
+            }
+        };
+        let calls = service.in_flight + service.polls.unwrap_or_default();
+        let client = transport::client(endpoint.base(), calls, service.connect_timeout).map_err(
+            |source| BuildError::Client {
+                service: name.to_owned(),
+                source,
+            },
+        )?;
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &key {
+            let mut value = HeaderValue::try_from(key.expose_secret()).map_err(|source| {
+                BuildError::Header {
+                    service: name.to_owned(),
+                    source,
+                }
+            })?;
+            value.set_sensitive(true);
+            headers.insert(KEY, value);
+        }
+        Ok(Self {
+            client,
+            endpoint,
+            key,
+            headers,
+        })
+    }
+
+    /// Sends a request in the name of a step; any status is an answer.
+    ///
+    /// # Errors
+    /// There was no answer.
+    pub(crate) async fn send(
+        &self,
+        request: RequestBuilder,
+        message: &StepMessage,
+    ) -> Result<Response, CallError> {
+        let mut headers = self.headers.clone();
+        if let Some(task) = transport::task(message) {
+            headers.insert(TASK, task);
+        }
+        request.headers(headers).send().await.map_err(failure)
+    }
+
+    /// What an answer means that is not a success.
+    pub(crate) async fn refused(&self, response: Response) -> CallError {
+        let status = response.status();
+        let headers = response.headers().clone();
+        // The status alone says enough if the body does not come.
+        let body = read_body(response).await.unwrap_or_default();
+        let body = without_key(&body, self.key.as_ref());
+        classify::classify(status, &headers, body.as_bytes(), SystemTime::now())
+    }
+}

@@ -1,0 +1,219 @@
+//! A refusal of a service, read, and the table that says what it means.
+
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, SystemTime},
+};
+
+use filefleet_shared::wire::Usage;
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, LOCATION},
+};
+use serde_json::Value;
+
+use super::{CallError, transport::retry_after};
+
+/// Longest part of a service's message that is kept: it may quote the file.
+const MAX_DETAIL_CHARS: usize = 300;
+/// Errors within errors that are looked into.
+const MAX_DEPTH: usize = 8;
+
+/// One row of a table of refusals: the first that fits decides.
+pub(crate) struct Row {
+    statuses: RangeInclusive<u16>,
+    mark: Mark,
+    meaning: Meaning,
+}
+
+/// What else must be so.
+pub(crate) enum Mark {
+    Any,
+    /// The error's code, type or inner code is this word.
+    Word(&'static str),
+    /// The error's message has this in it, in lower case.
+    Says(&'static str),
+    /// The service says itself that another try is no use.
+    NoRetry,
+    /// The service asks for a positive wait.
+    Wait,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Meaning {
+    RateLimited,
+    Overloaded,
+    Unauthorized,
+    Misconfigured,
+    QuotaExhausted,
+    Rejected(&'static str),
+    Malformed,
+}
+
+pub(crate) const fn row(statuses: RangeInclusive<u16>, mark: Mark, meaning: Meaning) -> Row {
+    Row {
+        statuses,
+        mark,
+        meaning,
+    }
+}
+
+/// A refusal as far as it is understood.
+pub(crate) struct Refusal {
+    status: u16,
+    pub(crate) words: Vec<String>,
+    message: String,
+    wait: Option<Duration>,
+    no_retry: bool,
+    detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn read(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Self {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let value: Option<Value> = serde_json::from_slice(body).ok();
+        let message = match &value {
+            Some(value) => message(value),
+            None => shortened(&String::from_utf8_lossy(body)),
+        };
+        let mut detail = status.as_u16().to_string();
+        if let Some(target) = header(LOCATION.as_str()).filter(|_| status.is_redirection()) {
+            detail = format!(
+                "{detail}: redirected to {}; correct the endpoint",
+                shortened(target)
+            );
+        } else if !message.is_empty() {
+            detail = format!("{detail}: {message}");
+        }
+        Self {
+            status: status.as_u16(),
+            words: value.as_ref().map(words).unwrap_or_default(),
+            wait: retry_after(headers, now).or_else(|| wait_in(&message)),
+            no_retry: header("x-should-retry") == Some("false"),
+            message: message.to_lowercase(),
+            detail,
+        }
+    }
+
+    /// What the worker must do, by the first row that fits.
+    pub(crate) fn decide(self, table: &[Row]) -> CallError {
+        let meaning = table
+            .iter()
+            .find(|row| self.fits(row))
+            .map_or(Meaning::Malformed, |row| row.meaning);
+        self.means(meaning)
+    }
+
+    pub(crate) fn fits(&self, row: &Row) -> bool {
+        row.statuses.contains(&self.status)
+            && match row.mark {
+                Mark::Any => true,
+                Mark::Word(word) => self.words.iter().any(|found| found == word),
+                Mark::Says(text) => self.message.contains(text),
+                Mark::NoRetry => self.no_retry,
+                Mark::Wait => self.wait.is_some(),
+            }
+    }
+
+    pub(crate) fn means(self, meaning: Meaning) -> CallError {
+        let Self {
+            wait: retry_after,
+            detail,
+            ..
+        } = self;
+        match meaning {
+            Meaning::RateLimited => CallError::RateLimited {
+                retry_after,
+                detail,
+            },
+            Meaning::Overloaded => CallError::Overloaded {
+                retry_after,
+                detail,
+            },
+            Meaning::Unauthorized => CallError::Unauthorized(detail),
+            Meaning::Misconfigured => CallError::Misconfigured(detail),
+            Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
+            Meaning::Malformed => CallError::Malformed(detail),
+            Meaning::Rejected(cause) => CallError::Rejected {
+                cause,
+                detail,
+                usage: Usage {
+                    calls: 1,
+                    ..Usage::default()
+                },
+            },
+        }
+    }
+}
+
+/// The message in an error of any dialect: an object, a text, or FastAPI's `detail`.
+///
+/// Azure's outer message is often only "Invalid request."; the innermost one says why.
+pub(crate) fn message(body: &Value) -> String {
+    let error = body.get("error").unwrap_or(body);
+    let text = ["message", "detail", "error"]
+        .iter()
+        .find_map(|key| error.get(key))
+        .unwrap_or(error);
+    let Value::String(text) = text else {
+        return shortened(&text.to_string());
+    };
+    let why = inner_errors(error)
+        .filter_map(|inner| inner.get("message")?.as_str())
+        .last();
+    match why {
+        Some(why) if why != text => shortened(&format!("{text} {why}")),
+        _ => shortened(text),
+    }
+}
+
+/// Codes and types, as the service and what is behind it call them. Some servers' are numbers.
+pub(crate) fn words(body: &Value) -> Vec<String> {
+    let error = body.get("error").unwrap_or(body);
+    let details = error.get("details").and_then(Value::as_array);
+    [error]
+        .into_iter()
+        .chain(details.into_iter().flatten())
+        .flat_map(|error| [error].into_iter().chain(inner_errors(error)))
+        .flat_map(|error| [error.get("code"), error.get("type")])
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The errors within an error, from the outermost.
+fn inner_errors(error: &Value) -> impl Iterator<Item = &Value> {
+    std::iter::successors(inner_error(error), |error| inner_error(error)).take(MAX_DEPTH)
+}
+
+fn inner_error(error: &Value) -> Option<&Value> {
+    error.get("innererror").or_else(|| error.get("inner_error"))
+}
+
+/// Azure's sentence, for where a gateway has dropped the header.
+fn wait_in(message: &str) -> Option<Duration> {
+    let (_, rest) = message.split_once("Please retry after ")?;
+    let (count, unit) = rest.split_once(' ')?;
+    let seconds: u64 = count.parse().ok().filter(|seconds| *seconds > 0)?;
+    unit.starts_with("second")
+        .then_some(Duration::from_secs(seconds))
+}
+
+/// One line, not too long.
+fn shortened(text: &str) -> String {
+    let mut chars = text
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = chars.by_ref().take(MAX_DETAIL_CHARS).collect();
+    if chars.next().is_some() {
+        short.push('…');
+    }
+    short
+}
