@@ -68,6 +68,10 @@ impl Definition {
         }
         let key = key["name"].as_str().unwrap_or_default().to_owned();
         let mut json = json.clone();
+        if let Some(json) = json.as_object_mut() {
+            // What a client read of an older definition is not part of the new one.
+            json.retain(|name, _| !name.starts_with("@odata."));
+        }
         for (told, field) in json["fields"]
             .as_array_mut()
             .into_iter()

@@ -95,7 +95,11 @@ async fn indexes_are_created_changed_listed_and_deleted() {
     let more = json!({"name": "more", "type": "Edm.String"});
     wider["fields"].as_array_mut().unwrap().push(more);
     assert_eq!(put(wider.clone(), "if-none-match", "*").await.status, 412);
-    assert_eq!(put(wider.clone(), "if-match", &etag).await.status, 200);
+    wider["@odata.etag"] = json!(etag);
+    let changed = put(wider.clone(), "if-match", &etag).await;
+    assert_eq!(changed.status, 200);
+    assert_ne!(changed.header("etag"), etag);
+    assert_eq!(changed.json()["@odata.etag"], changed.header("etag"));
     assert_eq!(put(wider, "if-match", &etag).await.status, 412);
     let narrower = put(index(), "prefer", "return=representation").await;
     assert_eq!(narrower.status, 400, "{}", narrower.text);
