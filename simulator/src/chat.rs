@@ -1,23 +1,24 @@
 //! The life of one chat request: judged, delayed, answered.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
     extract::rejection::BytesRejection,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use futures_util::stream;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    Down, Quirk, SimulatorConfig,
+    Down, Kind, Quirk, SimulatorConfig,
+    body::{broken, closed, respond},
     chance::{self, Fault},
     completion::{Completion, Setting, completion},
     effects::{Content, Effects},
     headers::{About, headers},
-    quota::{Exceeded, Levels, Limited},
+    quota::{Bucket, Exceeded, Levels, Limited},
     refusal::{Dialect, Refusal},
     request::ChatRequest,
     state::App,
@@ -48,7 +49,7 @@ struct Plan {
 
 /// Answers one request, after its latency.
 pub(crate) async fn exchange(app: Arc<App>, call: Call) -> Response {
-    let visit = Visit::arrive(app);
+    let visit = Visit::arrive(app, Kind::Chat);
     let config = visit.app.config();
     let plan = match plan(&visit, &config, &call) {
         Ok(plan) => plan,
@@ -79,7 +80,7 @@ fn plan(visit: &Visit, config: &SimulatorConfig, call: &Call) -> Result<Plan, Re
     let parsed = ChatRequest::parse(body, call.deployment.as_deref());
     let tokens = parsed.as_ref().map_or(0, ChatRequest::quota_tokens);
     // A request that is wrong counts against the quota as a right one does.
-    let (judged, levels) = visit.app.admit(config, tokens);
+    let (judged, levels) = visit.app.admit(Bucket::Chat, &config.quotas, tokens);
     let refused = |refusal| Box::new((refusal, levels));
     if let Err(exceeded) = judged {
         let model = match parsed {
@@ -89,7 +90,7 @@ fn plan(visit: &Visit, config: &SimulatorConfig, call: &Call) -> Result<Plan, Re
         return Err(refused(Refusal::RateLimited { model, exceeded }));
     }
     let request = parsed.map_err(|invalid| refused(Refusal::Invalid(invalid)))?;
-    let effects = Effects::of(config, visit.number, &request);
+    let effects = Effects::of(config, visit.number, &request.text);
     if let Some(refusal) = after_body(config, &request, effects) {
         return Err(refused(refusal));
     }
@@ -278,9 +279,11 @@ fn complete(
 fn bill(visit: Visit, task: Option<u64>, fault: Option<Fault>, completion: &Completion) {
     let at = visit.now_ms();
     let paid = Paid {
+        kind: Kind::Chat,
         task,
         input_tokens: completion.input_tokens,
         output_tokens: completion.output_tokens,
+        pages: 0,
     };
     visit.settle(|ledger| {
         ledger.answered(StatusCode::OK.as_u16(), at);
@@ -347,38 +350,6 @@ fn keep_open(visit: Visit, config: &SimulatorConfig, call: &Call, plan: &Plan) -
     respond(StatusCode::OK, headers, Body::from_stream(lines))
 }
 
-/// A body that ends with the connection. Of an empty one not even the head is sent, because
-/// the server finds the error before it writes.
-fn broken(start: Bytes) -> Body {
-    let stream = stream::unfold(Some(start), |start| async move {
-        let start = start?;
-        Some(if start.is_empty() {
-            (Err(io::Error::other("the service is down")), None)
-        } else {
-            (Ok(start), None)
-        })
-    });
-    let end = stream::once(async { Err(closed().await) });
-    Body::from_stream(futures_util::StreamExt::chain(stream, end))
-}
-
-/// The error that closes a connection, after what was written before it has left.
-async fn closed() -> io::Error {
-    sleep(Duration::from_millis(1)).await;
-    io::Error::other("the connection breaks")
-}
-
-fn id(config: &SimulatorConfig, visit: &Visit) -> u64 {
+pub(crate) fn id(config: &SimulatorConfig, visit: &Visit) -> u64 {
     chance::mix(chance::mix(config.seed).wrapping_add(visit.number))
-}
-
-fn respond(status: StatusCode, mut headers: HeaderMap, body: Body) -> Response {
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }

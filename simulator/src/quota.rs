@@ -6,6 +6,15 @@ use tokio::time::Instant;
 
 use crate::config::Quotas;
 
+/// Requests that are judged together, apart from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bucket {
+    Chat,
+    OcrPosts,
+    OcrGets,
+    Search,
+}
+
 /// What a quota limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limited {

@@ -6,11 +6,13 @@
     reason = "a test that cannot go on has failed; clippy does not see that helpers are tests"
 )]
 
+mod docintel;
 mod faults;
 mod quirks;
 mod quotas;
 mod requests;
 mod samples;
+mod search;
 mod shapes;
 mod stats;
 
