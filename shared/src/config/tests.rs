@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::files::Links;
 
 fn broker(text: &str) -> Result<BrokerConfig, String> {
     let document = Document::parse("/etc/fleet/filefleet.toml", text);
@@ -124,25 +125,34 @@ fn a_url_is_refused_without_being_repeated() {
 }
 
 #[test]
-fn roots_are_names_with_paths() {
-    let text = "[root.inbox]\npath = \"in\"\n[root.\"Bad Root\"]\npath = \"x\"\n[root.empty]\n";
+fn roots_are_names_with_paths_whose_links_stay_inside_unless_it_is_said() {
+    let text = r#"
+[root.inbox]
+path = "in"
+[root.linked]
+path = "linked"
+links = "anywhere"
+[root."Bad Root"]
+path = "x"
+[root.empty]
+links = "everywhere"
+"#;
     let document = Document::parse("filefleet.toml", text);
     let mut root = document.root();
     let roots = read_roots(&mut root);
     root.finish();
-    assert_eq!(
-        roots.get("inbox").map(std::path::PathBuf::as_path),
-        Some(Path::new("in"))
-    );
+    let of = |path: &str, links| RootConfig {
+        path: path.into(),
+        links,
+    };
+    assert_eq!(roots["inbox"], of("in", Links::Inside));
+    assert_eq!(roots["linked"], of("linked", Links::Anywhere));
     let report = document.finish(Some(roots)).unwrap_err().to_string();
-    assert!(
-        report.contains("filefleet.toml:3: root.Bad Root: \"Bad Root\" is not a name"),
-        "{report}"
-    );
-    assert!(
-        report.contains("filefleet.toml:5: root.empty.path: is missing"),
-        "{report}"
-    );
+    let expected = "\
+filefleet.toml:7: root.Bad Root: \"Bad Root\" is not a name: use a-z, 0-9, _ and -, starting with a letter or digit, at most 63
+filefleet.toml:9: root.empty.path: is missing
+filefleet.toml:10: root.empty.links: \"everywhere\" is not one of `inside`, `anywhere`";
+    assert_eq!(report, expected);
 }
 
 /// Reads one key `x` and gives the value, or the whole report.

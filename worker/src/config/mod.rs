@@ -4,9 +4,11 @@ mod pipeline;
 mod quick;
 mod service;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
-use filefleet_shared::config::{BrokerConfig, ConfigErrors, Document, Section, read_roots};
+use filefleet_shared::config::{
+    BrokerConfig, ConfigErrors, Document, RootConfig, Section, read_roots,
+};
 
 use crate::retry::RetryPolicy;
 pub use pipeline::StepConfig;
@@ -19,7 +21,7 @@ pub struct Config {
     /// `[broker]`; none for the embedded broker.
     pub broker: Option<BrokerConfig>,
     /// `[root.NAME]`: where the files of each root are on this machine.
-    pub roots: BTreeMap<String, PathBuf>,
+    pub roots: BTreeMap<String, RootConfig>,
     /// `[worker]`.
     pub worker: WorkerConfig,
     /// `[retry]`.
