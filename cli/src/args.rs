@@ -12,7 +12,7 @@ Exit codes:
   2  usage, configuration or input is wrong; nothing was started
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
-  5  the broker cannot be reached
+  5  the broker is not there, or was away for too long; the same command resumes
   6  a local file or disk failed; the same command resumes
   7  another filefleet process has the run, the journal or the directory";
 

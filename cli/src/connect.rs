@@ -87,6 +87,7 @@ pub(crate) fn settings(
         settings.namespace.clone_from(&config.namespace);
         settings.publishers = config.publishers;
         settings.connect_timeout = config.connect_timeout;
+        settings.outage = config.outage;
         settings.ack_timeout = config.ack_timeout.or(settings.ack_timeout);
         settings.tls = tls(config)?;
     }

@@ -10,6 +10,12 @@ use crate::files::Links;
 /// The namespace of exchanges and queues where none is configured.
 pub const DEFAULT_NAMESPACE: &str = "filefleet";
 
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a broker may be away where nothing else is configured: longer than a restart, an
+/// update or a failover takes, short enough that a fleet without a broker is noticed.
+pub const DEFAULT_OUTAGE: Duration = Duration::from_secs(15 * 60);
+
 /// `[broker]`: the RabbitMQ server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerConfig {
@@ -27,6 +33,8 @@ pub struct BrokerConfig {
     pub ack_timeout: Option<Duration>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
+    /// How long the broker may be away before processes that use it give up.
+    pub outage: Duration,
 }
 
 /// A client certificate with its key.
@@ -84,6 +92,18 @@ impl BrokerConfig {
         let publishers = section.opt_integer("publishers", 1..=64);
         let ack_timeout = section.opt_duration("ack_timeout");
         let connect_timeout = section.opt_duration("connect_timeout");
+        let outage = section.opt_duration("outage");
+        let connect_timeout = connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT);
+        let outage = outage.unwrap_or(DEFAULT_OUTAGE);
+        if outage < connect_timeout {
+            // One of them stands there: the defaults fit together.
+            let blamed = if section.has("outage") {
+                "outage"
+            } else {
+                "connect_timeout"
+            };
+            section.error(blamed, "`outage` must not be less than `connect_timeout`");
+        }
         section.finish();
         let default = Self::with_url(url?);
         Some(Self {
@@ -92,7 +112,8 @@ impl BrokerConfig {
             identity,
             publishers: publishers.unwrap_or(default.publishers),
             ack_timeout,
-            connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
+            connect_timeout,
+            outage,
             url: default.url,
         })
     }
@@ -105,7 +126,8 @@ impl BrokerConfig {
             identity: None,
             publishers: 2,
             ack_timeout: None,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            outage: DEFAULT_OUTAGE,
         }
     }
 }

@@ -16,7 +16,8 @@ mod suggest;
 mod units;
 
 pub use broker::{
-    BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, RootConfig, read_roots,
+    BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, DEFAULT_OUTAGE, RootConfig,
+    read_roots,
 };
 pub use document::Document;
 pub use errors::{ConfigError, ConfigErrors};

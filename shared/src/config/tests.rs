@@ -38,7 +38,7 @@ filefleet.toml:5: broker.publishers: must be from 1 to 64
 filefleet.toml:6: broker.ack_timeout: has no unit; write it like \"20s\" or \"5min\"
 filefleet.toml:7: broker.cert_file: needs `key_file` beside it
 filefleet.toml:8: broker.conect_timeout: unknown key, did you mean `connect_timeout`?
-filefleet.toml:9: broker.colour: unknown key; known here: url, namespace, ca_file, cert_file, key_file, publishers, ack_timeout, connect_timeout
+filefleet.toml:9: broker.colour: unknown key; known here: url, namespace, ca_file, cert_file, key_file, publishers, ack_timeout, connect_timeout, outage
 filefleet.toml:11: brokr: unknown key, did you mean `broker`?";
     assert_eq!(report, expected);
     assert!(!report.contains("hunter2"));
@@ -78,6 +78,7 @@ fn a_broker_needs_only_a_url() {
         BrokerConfig::at("amqp://guest@localhost:5672/%2f").unwrap()
     );
     assert_eq!(config.namespace, "filefleet");
+    assert_eq!(config.outage, Duration::from_secs(15 * 60));
     assert_eq!(
         broker("[broker]\n").unwrap_err(),
         "filefleet.toml:1: broker.url: is missing"
@@ -105,6 +106,23 @@ connect_timeout = "1min 5s"
     assert_eq!(identity.cert_file, Path::new("/run/tls/client.pem"));
     assert_eq!(identity.key_file, Path::new("/etc/fleet/tls/client.key"));
     assert_eq!(config.connect_timeout, Duration::from_secs(65));
+}
+
+#[test]
+fn an_outage_is_at_least_one_attempt_to_connect() {
+    let with = |text: &str| broker(&format!("[broker]\nurl = \"amqp://rabbit\"\n{text}"));
+    let outage = |text: &str| with(text).map(|config| config.outage.as_secs());
+    assert_eq!(outage("outage = \"10s\""), Ok(10));
+    assert_eq!(outage("outage = \"4s\"\nconnect_timeout = \"4s\""), Ok(4));
+    let message = "`outage` must not be less than `connect_timeout`";
+    assert_eq!(
+        outage("outage = \"4s\"").unwrap_err(),
+        format!("filefleet.toml:3: broker.outage: {message}")
+    );
+    assert_eq!(
+        outage("connect_timeout = \"16min\"").unwrap_err(),
+        format!("filefleet.toml:3: broker.connect_timeout: {message}")
+    );
 }
 
 #[test]

@@ -134,7 +134,8 @@ fn the_example_still_parses_with_every_default_switched_on() {
     );
     let read = |broker: &Option<BrokerConfig>| {
         let broker = broker.clone().unwrap();
-        (broker.namespace, broker.publishers, broker.connect_timeout)
+        let times = (broker.connect_timeout, broker.outage);
+        (broker.namespace, broker.publishers, times)
     };
     assert_eq!(read(&config.broker), read(&plain.broker));
 }

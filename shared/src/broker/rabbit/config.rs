@@ -5,9 +5,12 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::broker::{
-    BrokerError,
-    topology::{CONSUMER_TIMEOUT, DEFAULT_NAMESPACE},
+use crate::{
+    broker::{
+        BrokerError,
+        topology::{CONSUMER_TIMEOUT, DEFAULT_NAMESPACE},
+    },
+    config::DEFAULT_OUTAGE,
 };
 
 /// Configuration of a [`super::RabbitBroker`].
@@ -25,8 +28,9 @@ pub struct RabbitConfig {
     pub confirm_timeout: Duration,
     /// For an ack, a declaration or another small answer.
     pub ack_timeout_on_socket: Duration,
-    /// How long a publish is tried again over new sessions.
-    pub publish_deadline: Duration,
+    /// How long the broker may be away, once it was there, before a publish or a consumer gives
+    /// up. Until then both try again over new sessions.
+    pub outage: Duration,
     /// How long to ask for a queue that another exclusive consumer has: a dead one's connection
     /// takes two heartbeats to be noticed.
     pub exclusive_wait: Duration,
@@ -65,7 +69,7 @@ impl RabbitConfig {
             connect_timeout: Duration::from_secs(10),
             confirm_timeout: Duration::from_secs(30),
             ack_timeout_on_socket: Duration::from_secs(10),
-            publish_deadline: Duration::from_secs(60),
+            outage: DEFAULT_OUTAGE,
             exclusive_wait: Duration::from_secs(15),
             publishers: 2,
             ack_timeout: Some(CONSUMER_TIMEOUT),
