@@ -39,9 +39,9 @@ pub struct WorkerConfig {
     pub bytes_in_flight: u64,
     /// From being told to leave to leaving.
     pub grace: Duration,
-    /// A step delivered this many times without being settled is tried alone, in quarantine.
+    /// A step that was in hand when this many workers died is tried alone, in quarantine.
     pub quarantine_after: u32,
-    /// A step delivered this many times without being settled is given up.
+    /// A step that was in hand alone when this many more workers died is given up.
     pub dead_after: u32,
 }
 
