@@ -12,7 +12,7 @@ Exit codes:
   2  usage, configuration or input is wrong; nothing was started
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
-  5  the broker cannot be reached
+  5  the broker is not there, or was away for too long; the same command resumes
   6  a local file or disk failed; the same command resumes
   7  another filefleet process has the run, the journal or the directory";
 
@@ -70,6 +70,7 @@ A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
 Examples:
   filefleet worker -c filefleet.toml --root scans --broker amqp://localhost
   filefleet worker --root invoices=/data/invoices --root letters=/data/letters
+  filefleet worker --root linked --follow           links in it may lead to other places
 
 SIGTERM, SIGINT and `filefleet stop` drain it: it takes nothing new, finishes what it has, and
 leaves with 0. A second signal makes it leave at once.")]
@@ -236,6 +237,10 @@ pub(crate) struct WorkerArgs {
     /// configuration.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(crate) root: Vec<String>,
+    /// Follow symbolic links that lead out of a --root; without it such a file fails as
+    /// `input_forbidden`. For [root.NAME] of the configuration, write links = "anywhere" there.
+    #[arg(long, requires = "root")]
+    pub(crate) follow: bool,
     /// Name of this worker in outcomes and dead letters [default: host name and process id].
     #[arg(long, env = "FILEFLEET_WORKER_NAME")]
     pub(crate) name: Option<String>,

@@ -1,6 +1,6 @@
 //! A fleet seen from outside: on RabbitMQ, or a `run` on this machine.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use filefleet_shared::{
     broker::{Broker, Queue, embedded::EmbeddedControl},
@@ -14,6 +14,9 @@ use crate::{
     exit::CommandError,
     place::OutDir,
 };
+
+/// Longest wait for a broker that goes away while it is asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the fleet is.
 #[derive(Debug)]
@@ -62,7 +65,10 @@ impl Fleet {
         }
         let config = connect::config(config)?;
         let settings = config.as_ref().and_then(|config| config.broker.as_ref());
-        let broker = connect::rabbit(broker, settings).await?;
+        let mut settings = connect::settings(broker, settings)?;
+        // A person waits for the answer.
+        settings.outage = settings.outage.min(PATIENCE);
+        let broker = connect::open(settings).await?;
         Ok(Self::Rabbit(broker, connect::services(config.as_ref())))
     }
 

@@ -63,7 +63,7 @@ pub enum CollectError {
     /// Another collector has the run's results queue.
     #[error("another collector is collecting run {0}; wait for it or stop it")]
     AnotherCollector(RunId),
-    /// The broker refused for good.
+    /// The broker refused for good, or was away for too long.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
@@ -83,21 +83,21 @@ impl CollectError {
 /// without any file is never closed, so it is not to be collected.
 ///
 /// # Errors
-/// Every [`CollectError`]. A broker that is away is waited for and is no error.
+/// Every [`CollectError`]. A broker that is away is waited for, up to [`Broker::outage`].
 pub async fn collect(
     broker: Arc<dyn Broker>,
     options: CollectOptions,
     progress: watch::Sender<CollectProgress>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Summary, CollectError> {
-    let (dir, run) = (options.out_dir.clone(), options.run);
+    let (dir, run, outage) = (options.out_dir.clone(), options.run, broker.outage());
     let mut sink = off_runtime(move || Sink::open(&dir, run)).await?;
     show(&progress, &sink);
     let waiting = |why: Option<String>| {
         progress.send_modify(|shown| shown.waiting = why.is_some());
     };
     if !sink.is_complete()
-        && let Some(mut consumer) = persist(&mut stop, waiting, || consume(&*broker, run))
+        && let Some(mut consumer) = persist(outage, &mut stop, waiting, || consume(&*broker, run))
             .await
             .map_err(|error| match error {
                 BrokerError::Busy(_) => CollectError::AnotherCollector(run),
@@ -114,7 +114,7 @@ pub async fn collect(
     if complete {
         // What is left in it are duplicates. Told to stop meanwhile, the next collector does it.
         let queue = Queue::Results(run);
-        persist(&mut stop, waiting, || broker.delete(&queue)).await?;
+        persist(outage, &mut stop, waiting, || broker.delete(&queue)).await?;
     }
     Ok(summary)
 }

@@ -93,6 +93,7 @@ impl QueueLoop {
         tasks: &mut JoinSet<Settled>,
         draining: &mut watch::Receiver<bool>,
     ) -> Result<(), BrokerError> {
+        let mut away: Option<Instant> = None;
         loop {
             if !self.wait_for_service(draining).await {
                 return Ok(());
@@ -104,6 +105,10 @@ impl QueueLoop {
             let mut consumer = match self.broker.consume(&self.queue, options).await {
                 Ok(consumer) => consumer,
                 Err(error) if error.is_transient() => {
+                    let outage = self.broker.outage();
+                    if away.get_or_insert_with(Instant::now).elapsed() >= outage {
+                        return Err(error.after(outage));
+                    }
                     tracing::warn!(queue = %self.queue, %error, "cannot consume yet");
                     if !sleep_unless(draining, AGAIN).await {
                         return Ok(());
@@ -112,6 +117,7 @@ impl QueueLoop {
                 }
                 Err(error) => return Err(error),
             };
+            away = None;
             let stopped = self
                 .take(&mut consumer, tasks, draining, room, probing)
                 .await;

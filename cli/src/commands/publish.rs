@@ -1,7 +1,8 @@
 //! `filefleet publish`: one task per file, on RabbitMQ.
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
+    fmt,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,6 +14,7 @@ use filefleet_producer::{
     scan::ScanOptions,
 };
 use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::{
@@ -31,13 +33,20 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let config = connect::needed_config(&args.config)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
-    let manifest = manifest_path(&args.state, &directory, &entry.pipeline);
+    let settings = connect::settings(&args.broker, config.broker.as_ref())?;
+    let journal = JournalName {
+        directory: &directory,
+        pipeline: &entry.pipeline,
+        root: &args.root,
+        broker: &settings.place()?,
+    };
+    let manifest = args.state.join(journal.to_string());
     let begun = Header::read(&manifest).map_err(|error| publish_failed(error.into()))?;
     let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
     if begun.is_some() {
         eprintln!("going on with run {run}, as {} says", manifest.display());
     }
-    let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
+    let broker = connect::open(settings).await?;
     let options = PublishOptions {
         run,
         root: args.root.clone(),
@@ -173,13 +182,101 @@ pub(crate) fn publish_failed(error: PublishError) -> CommandError {
     }
 }
 
-/// One journal per directory and pipeline.
-fn manifest_path(state: &Path, directory: &Path, pipeline: &str) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    (directory, pipeline).hash(&mut hasher);
-    let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    state.join(format!(
-        "publish-{name}-{pipeline}-{:016x}.jsonl",
-        hasher.finish()
-    ))
+/// What a publish is told by: started again with the same, it goes on in the same journal.
+///
+/// With another broker or root it is another publish, which must not take over the run of the
+/// first. The name is the same in every build, or an update would forget what was begun.
+struct JournalName<'a> {
+    directory: &'a Path,
+    pipeline: &'a str,
+    root: &'a str,
+    broker: &'a str,
+}
+
+/// Letters of a directory's name that its journal shows; names may be longer than fits.
+const SHOWN: usize = 20;
+
+impl fmt::Display for JournalName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hash = Sha256::new();
+        let parts = [
+            self.directory.as_os_str().as_bytes(),
+            self.pipeline.as_bytes(),
+            self.root.as_bytes(),
+            self.broker.as_bytes(),
+        ];
+        for part in parts {
+            // With its length, so that no part can pass for the end of the one before.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let name = self.directory.file_name().unwrap_or_default();
+        let shown: String = name.to_string_lossy().chars().take(SHOWN).collect();
+        write!(f, "publish-{shown}-{}-", self.pipeline)?;
+        let digest = hash.finalize();
+        digest
+            .iter()
+            .take(8)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(".jsonl")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letters() -> JournalName<'static> {
+        JournalName {
+            directory: Path::new("/data/letters"),
+            pipeline: "describe",
+            root: "default",
+            broker: "rabbit:5672//#filefleet",
+        }
+    }
+
+    #[test]
+    fn a_journal_has_the_same_name_in_every_build() {
+        assert_eq!(
+            letters().to_string(),
+            "publish-letters-describe-a60ef3ff8c434dc5.jsonl"
+        );
+    }
+
+    #[test]
+    fn a_publish_to_another_broker_or_root_does_not_go_on_with_the_first() {
+        let others = [
+            JournalName {
+                directory: Path::new("/other/letters"),
+                ..letters()
+            },
+            JournalName {
+                pipeline: "sum",
+                ..letters()
+            },
+            JournalName {
+                root: "inbox",
+                ..letters()
+            },
+            JournalName {
+                broker: "rabbit:5672//#test",
+                ..letters()
+            },
+        ];
+        for other in others {
+            assert_ne!(other.to_string(), letters().to_string());
+        }
+    }
+
+    #[test]
+    fn a_directory_with_a_long_name_has_a_journal_too() {
+        let directory = PathBuf::from(format!("/{}", "\u{20ac}".repeat(85)));
+        let name = JournalName {
+            directory: &directory,
+            pipeline: &"p".repeat(63),
+            ..letters()
+        };
+        // Finished, it has the run's id in it too.
+        assert!(name.to_string().len() + RunId::mint().to_string().len() < 255);
+    }
 }

@@ -91,18 +91,19 @@ pub(crate) fn process_name() -> String {
 
 fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
     let mut roots = Roots::new();
-    let mut add = |name: &str, dir: &Path| {
+    let mut add = |name: &str, dir: &Path, links: Links| {
         roots
-            .insert(name, dir, Links::Anywhere)
+            .insert(name, dir, links)
             .map(|_| ())
             .map_err(|error| CommandError::usage(format!("root {name:?}: {error}")))
     };
-    for (name, dir) in &config.roots {
-        add(name, dir)?;
+    for (name, root) in &config.roots {
+        add(name, &root.path, root.links)?;
     }
+    let links = links(args.follow);
     for text in &args.root {
         let (name, dir) = named_root(text);
-        add(name, &dir)?;
+        add(name, &dir, links)?;
     }
     if args.root.is_empty() && config.roots.is_empty() {
         return Err(CommandError::usage(
@@ -110,6 +111,15 @@ fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
         ));
     }
     Ok(roots)
+}
+
+/// What `--follow` says about the links of a directory.
+pub(crate) fn links(follow: bool) -> Links {
+    if follow {
+        Links::Anywhere
+    } else {
+        Links::Inside
+    }
 }
 
 /// `NAME=DIR`, or a directory for the default root; a `/` before the `=` makes it a path.

@@ -15,7 +15,10 @@ mod section;
 mod suggest;
 mod units;
 
-pub use broker::{BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, read_roots};
+pub use broker::{
+    BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, DEFAULT_OUTAGE, RootConfig,
+    read_roots,
+};
 pub use document::Document;
 pub use errors::{ConfigError, ConfigErrors};
 pub use secret::{Secret, SecretError, SecretSource};

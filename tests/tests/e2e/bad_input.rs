@@ -170,6 +170,39 @@ fn a_second_collector_of_a_run_is_refused_and_hurts_nothing() {
     fleet.dismiss(workers);
 }
 
+#[test]
+fn a_link_out_of_the_root_is_a_named_failure_until_the_worker_may_follow_it() {
+    let sim = Sim::with_latency(0);
+    let fleet = Fleet::new(3);
+    fleet.place.configure(&sim.url(), 4, "");
+    fs::write(fleet.place.path().join("secret.txt"), "Not of the root.").expect("a file");
+    std::os::unix::fs::symlink("../secret.txt", fleet.place.files().join("link.txt"))
+        .expect("a link");
+    let url = fleet.url();
+    let publish = ["publish", "files", "--follow", "--broker", &url];
+    let worker = fleet.worker(0);
+    fleet.place.ends_with(0, "publish", &publish);
+    let mut collector = fleet.collector("refused", &[]);
+    assert_eq!(collector.wait(LIMIT), 1, "{}", collector.log());
+    let results = Results::read(&fleet.place.out());
+    results.assert_exactly_once(4);
+    assert_eq!(results.failed.len(), 1);
+    assert_eq!(results.failed[0]["file"], "link.txt");
+    assert_eq!(results.failed[0]["cause"], "input_forbidden");
+    assert_eq!(sim.paid(), (3, 0), "the file outside was sent");
+    fleet.dismiss(vec![worker]);
+
+    let args = ["worker", "--broker", &url, "--root", "files", "--follow"];
+    let mut worker = fleet.place.filefleet("following", &args);
+    worker.wait_for_text("worker ready", LIMIT);
+    fleet.place.ends_with(0, "again", &publish);
+    let collect = ["collect", "--broker", &url, "-o", "followed"];
+    fleet.place.ends_with(0, "collect", &collect);
+    let results = Results::read(&fleet.place.path().join("followed"));
+    assert_eq!(results.succeeded.len(), 4);
+    fleet.dismiss(vec![worker]);
+}
+
 /// A small file system of its own; unmounted when dropped.
 struct Tmpfs {
     path: std::path::PathBuf,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod faults;
 mod fleet;
+mod poison;
 mod run;
 mod stopping;
 mod support;

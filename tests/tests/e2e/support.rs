@@ -191,9 +191,13 @@ impl Fleet {
         self.node.url()
     }
 
+    pub(crate) fn kill_broker(&mut self) {
+        self.node.kill9().expect("the node is killed");
+    }
+
     /// Kills the broker and starts it again on its data.
     pub(crate) fn restart_broker(&mut self) {
-        self.node.kill9().expect("the node is killed");
+        self.kill_broker();
         self.runtime
             .block_on(self.node.restart())
             .expect("the node starts again");

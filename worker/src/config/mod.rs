@@ -4,9 +4,11 @@ mod pipeline;
 mod quick;
 mod service;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
-use filefleet_shared::config::{BrokerConfig, ConfigErrors, Document, Section, read_roots};
+use filefleet_shared::config::{
+    BrokerConfig, ConfigErrors, Document, RootConfig, Section, read_roots,
+};
 
 use crate::retry::RetryPolicy;
 pub use pipeline::StepConfig;
@@ -19,7 +21,7 @@ pub struct Config {
     /// `[broker]`; none for the embedded broker.
     pub broker: Option<BrokerConfig>,
     /// `[root.NAME]`: where the files of each root are on this machine.
-    pub roots: BTreeMap<String, PathBuf>,
+    pub roots: BTreeMap<String, RootConfig>,
     /// `[worker]`.
     pub worker: WorkerConfig,
     /// `[retry]`.
@@ -37,9 +39,9 @@ pub struct WorkerConfig {
     pub bytes_in_flight: u64,
     /// From being told to leave to leaving.
     pub grace: Duration,
-    /// A step delivered this many times without being settled is tried alone, in quarantine.
+    /// A step that was in hand when this many workers died is tried alone, in quarantine.
     pub quarantine_after: u32,
-    /// A step delivered this many times without being settled is given up.
+    /// A step that was in hand alone when this many more workers died is given up.
     pub dead_after: u32,
 }
 

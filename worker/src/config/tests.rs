@@ -117,6 +117,7 @@ fn the_example_still_parses_with_every_default_switched_on() {
         .collect();
     let config = Config::parse("filefleet.toml", &text.join("\n")).unwrap();
     let plain = Config::parse("filefleet.toml", Config::example_toml()).unwrap();
+    assert_eq!(config.roots, plain.roots);
     assert_eq!(config.worker, plain.worker);
     assert_eq!(config.retry, plain.retry);
     let [with, without] = [&config, &plain].map(|config| {
@@ -133,7 +134,8 @@ fn the_example_still_parses_with_every_default_switched_on() {
     );
     let read = |broker: &Option<BrokerConfig>| {
         let broker = broker.clone().unwrap();
-        (broker.namespace, broker.publishers, broker.connect_timeout)
+        let times = (broker.connect_timeout, broker.outage);
+        (broker.namespace, broker.publishers, times)
     };
     assert_eq!(read(&config.broker), read(&plain.broker));
 }

@@ -10,7 +10,7 @@ use filefleet_producer::{
 };
 use filefleet_shared::{
     broker::{Broker, BrokerError, embedded::EmbeddedBroker},
-    files::{Links, Roots},
+    files::Roots,
     wire::RunId,
 };
 use filefleet_simulator::{Latency, Simulator, SimulatorConfig};
@@ -25,7 +25,7 @@ use crate::{
     commands::{
         collect::collect_failed,
         publish::{publish_failed, scan_options},
-        worker::{failed, process_name, settings},
+        worker::{failed, links, process_name, settings},
     },
     connect,
     exit::{CommandError, Exit},
@@ -67,13 +67,8 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
     let catalog =
         Catalog::build(&config, &CatalogOptions { rehearse }).map_err(CommandError::usage)?;
     let mut roots = Roots::new();
-    let links = if args.scan.follow {
-        Links::Anywhere
-    } else {
-        Links::Inside
-    };
     roots
-        .insert(ROOT, &directory, links)
+        .insert(ROOT, &directory, links(args.scan.follow))
         .map_err(CommandError::usage)?;
 
     let out = OutDir::new(&args.out);
