@@ -14,7 +14,7 @@ use crate::{
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
-    service::{Answer, BoundStep, CallError, StepInput},
+    service::{Accepted, Answer, BoundStep, CallError, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -147,7 +147,8 @@ struct Attempts<'a> {
 
 impl Attempts<'_> {
     async fn run(&mut self) -> Verdict {
-        let loaded = if self.step.call.needs_content() {
+        let continues = self.message.continuation.is_some();
+        let loaded = if self.step.call.needs_content() && !continues {
             match input::load(self.context, self.step, &self.message.file).await {
                 Ok(loaded) => loaded,
                 Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
@@ -162,7 +163,10 @@ impl Attempts<'_> {
         self.input_changed = loaded.changed;
         loop {
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(answer)) => return self.succeeded(answer),
+                Called::Answered(Ok(Reply::Answered(answer))) => return self.succeeded(answer),
+                Called::Answered(Ok(Reply::Accepted(accepted))) => {
+                    return self.continued(&accepted);
+                }
                 Called::Answered(Err(error)) => error,
                 // Handing back is free where nothing was tried; else the attempts must travel.
                 Called::NotStarted if self.counted + self.deferred == 0 => {
@@ -243,16 +247,22 @@ impl Attempts<'_> {
     }
 
     /// What an answer, good or bad, says about the service and about money.
-    fn account(&mut self, result: &Result<Answer, CallError>) {
+    fn account(&mut self, result: &Result<Reply, CallError>) {
         let calls = Usage {
             calls: 1,
             ..Usage::default()
         };
         let used = match result {
-            Ok(answer) => Usage {
-                calls: 1,
-                ..answer.usage
-            },
+            Ok(reply) => {
+                // Asking for the result of a call that was counted is no call of its own.
+                let calls = u64::from(self.message.continuation.is_none());
+                let usage = match reply {
+                    Reply::Answered(answer) => answer.usage,
+                    Reply::Accepted(accepted) => accepted.usage,
+                };
+                Usage { calls, ..usage }
+            }
+            Err(CallError::Pending { .. }) => Usage::default(),
             Err(CallError::Rejected { usage, .. }) => Usage { calls: 1, ..*usage },
             Err(CallError::Unreachable(detail)) => {
                 self.lane.breaker.unreachable(detail);
@@ -333,6 +343,12 @@ impl Attempts<'_> {
         outcome::failed(self.context, self.message, &self.envelope.headers, ended)
     }
 
+    /// What was accepted is kept before its result is asked for, so that it is never paid again.
+    fn continued(&self, accepted: &Accepted) -> Verdict {
+        let headers = &self.envelope.headers;
+        outcome::continued(self.context, self.message, headers, self.ended(), accepted)
+    }
+
     fn succeeded(&self, answer: Answer) -> Verdict {
         let next = self
             .step
@@ -351,7 +367,7 @@ impl Attempts<'_> {
 }
 
 enum Called {
-    Answered(Result<Answer, CallError>),
+    Answered(Result<Reply, CallError>),
     /// A drain came first.
     NotStarted,
     /// The service was paused first.
