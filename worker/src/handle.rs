@@ -11,6 +11,7 @@ use filefleet_shared::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    account::account,
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
@@ -152,6 +153,10 @@ impl Attempts<'_> {
             match input::load(self.context, self.step, &self.message.file).await {
                 Ok(loaded) => loaded,
                 Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
+                    tracing::warn!(
+                        run = %self.message.run, seq = self.message.seq, %error,
+                        "put off: the file cannot be read here now",
+                    );
                     self.counted = 1;
                     return self.later(self.context.retry.wait(self.attempt()), error.cause());
                 }
@@ -242,51 +247,9 @@ impl Attempts<'_> {
             });
         drop(permit);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
-        self.account(&result);
+        let continues = self.message.continuation.is_some();
+        self.usage.add(&account(self.lane, &result, continues));
         Called::Answered(result)
-    }
-
-    /// What an answer, good or bad, says about the service and about money.
-    fn account(&mut self, result: &Result<Reply, CallError>) {
-        let calls = Usage {
-            calls: 1,
-            ..Usage::default()
-        };
-        let used = match result {
-            Ok(reply) => {
-                // Asking for the result of a call that was counted is no call of its own.
-                let calls = u64::from(self.message.continuation.is_none());
-                let usage = match reply {
-                    Reply::Answered(answer) => answer.usage,
-                    Reply::Accepted(accepted) => accepted.usage,
-                };
-                Usage { calls, ..usage }
-            }
-            Err(CallError::Pending { .. }) => Usage::default(),
-            Err(CallError::Rejected { usage, .. }) => Usage { calls: 1, ..*usage },
-            Err(CallError::Unreachable(detail)) => {
-                self.lane.breaker.unreachable(detail);
-                return;
-            }
-            Err(CallError::Timeout(_)) => {
-                self.usage.add(&calls);
-                return;
-            }
-            Err(
-                CallError::Unauthorized(_)
-                | CallError::Misconfigured(_)
-                | CallError::QuotaExhausted(_),
-            ) => return,
-            Err(
-                CallError::RateLimited { .. }
-                | CallError::Overloaded { .. }
-                | CallError::Malformed(_),
-            ) => calls,
-        };
-        self.lane.breaker.answered();
-        self.lane.stats.input_tokens.add(used.input_tokens);
-        self.lane.stats.output_tokens.add(used.output_tokens);
-        self.usage.add(&used);
     }
 
     fn count(&mut self, wait: &Wait) {

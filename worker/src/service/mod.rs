@@ -124,7 +124,7 @@ pub enum CallError {
         cause: &'static str,
         /// For a person; no file content and no secret.
         detail: String,
-        /// What was paid all the same.
+        /// What was paid all the same; no calls, if it was decided here.
         usage: Usage,
     },
 }
@@ -137,6 +137,23 @@ impl CallError {
             cause,
             detail: detail.into(),
             usage: Usage::default(),
+        }
+    }
+
+    /// The same error after a call was made: what a service rejects counts as a call.
+    #[must_use]
+    pub fn called(self) -> Self {
+        match self {
+            Self::Rejected {
+                cause,
+                detail,
+                usage,
+            } => Self::Rejected {
+                cause,
+                detail,
+                usage: Usage { calls: 1, ..usage },
+            },
+            other => other,
         }
     }
 }

@@ -10,7 +10,7 @@ use filefleet_producer::{
 use filefleet_shared::broker::{Broker, BrokerError, Queue};
 use filefleet_shared::wire::{FleetState, RunId};
 use filefleet_worker::{
-    Report, Stats, WorkerError,
+    Report, Stats, Throttles, WorkerError,
     breaker::{Pause, PauseKind},
 };
 use tokio::{
@@ -68,6 +68,7 @@ pub(crate) async fn drive(
     reopen(&parts.broker, &reopened).await?;
     let stats = parts.worker.stats();
     let pauses = parts.worker.pauses();
+    let throttles = parts.worker.throttles();
     let (report, collected) = watch::channel(CollectProgress::default());
     let (enough, enough_asked) = watch::channel(false);
     let mut drive = Drive {
@@ -88,6 +89,7 @@ pub(crate) async fn drive(
         collected,
         stats,
         pauses,
+        throttles,
         progress: Progress::new(json, "finished"),
         problem: None,
     };
@@ -171,6 +173,7 @@ struct Drive {
     collected: watch::Receiver<CollectProgress>,
     stats: Arc<Stats>,
     pauses: Vec<(String, watch::Receiver<Option<Pause>>)>,
+    throttles: Throttles,
     progress: Progress,
     problem: Option<CommandError>,
 }
@@ -306,7 +309,7 @@ impl Drive {
             let pause = pause.borrow();
             let pause = pause.as_ref()?;
             let patience = match (pause.kind, pause.answered_before) {
-                (PauseKind::Unreachable, true) => LOST,
+                (PauseKind::Unreachable, true) | (PauseKind::Failing, _) => LOST,
                 (PauseKind::Unreachable, false) => NEVER_REACHED,
                 _ => Duration::ZERO,
             };
@@ -319,6 +322,19 @@ impl Drive {
         }
     }
 
+    /// Services that are paused or throttle.
+    fn troubles(&self) -> Vec<String> {
+        let paused = self.pauses.iter().filter_map(|(service, pause)| {
+            let kind = pause.borrow().as_ref()?.kind;
+            Some(format!("{service}: {}", kind.as_str()))
+        });
+        let throttled =
+            self.throttles.now().into_iter().map(|(service, left)| {
+                format!("{service}: throttled for {:.1} s", left.as_secs_f64())
+            });
+        paused.chain(throttled).collect()
+    }
+
     fn moment(&self) -> Moment {
         let publishing = self.publishing.borrow();
         let shown = collecting::moment(&self.collected.borrow());
@@ -326,14 +342,7 @@ impl Drive {
             total: publishing.scanned.then_some(publishing.planned),
             published: publishing.confirmed,
             in_flight: self.stats.in_hand(),
-            paused: self
-                .pauses
-                .iter()
-                .filter_map(|(service, pause)| {
-                    let kind = pause.borrow().as_ref()?.kind;
-                    Some(format!("{service}: {}", kind.as_str()))
-                })
-                .collect(),
+            paused: self.troubles(),
             ..shown
         }
     }
@@ -357,6 +366,7 @@ fn paused(service: &str, pause: &Pause) -> CommandError {
         PauseKind::Misconfigured => "check its endpoint, model and api version",
         PauseKind::QuotaExhausted => "the account has no money or quota left",
         PauseKind::Unreachable => "check its endpoint and the network",
+        PauseKind::Failing => "it fails every call; try again later",
     };
     CommandError {
         exit: Exit::Paused,

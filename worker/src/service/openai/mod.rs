@@ -135,18 +135,15 @@ impl Service for Chat {
         let status = response.status();
         if status.is_success() {
             let body = read_body(response).await?;
-            return response::interpret(&body, self.config.json).map(Reply::Answered);
+            let answer = response::interpret(&body, self.config.json);
+            return answer.map(Reply::Answered).map_err(CallError::called);
         }
         let headers = response.headers().clone();
         // The status alone says enough if the body does not come.
         let body = read_body(response).await.unwrap_or_default();
         let body = self.without_key(&body);
-        Err(classify::classify(
-            status,
-            &headers,
-            body.as_bytes(),
-            SystemTime::now(),
-        ))
+        let now = SystemTime::now();
+        Err(classify::classify(status, &headers, body.as_bytes(), now).called())
     }
 
     fn needs_content(&self) -> bool {
