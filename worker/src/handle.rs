@@ -244,6 +244,9 @@ impl Attempts<'_> {
 
     /// What an answer, good or bad, says about the service and about money.
     fn account(&mut self, result: &Result<Answer, CallError>) {
+        if matches!(result, Ok(_) | Err(CallError::Rejected { .. })) {
+            self.lane.stats.answered.add(1);
+        }
         let calls = Usage {
             calls: 1,
             ..Usage::default()

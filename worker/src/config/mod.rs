@@ -1,5 +1,6 @@
 //! The whole configuration of a worker: one TOML file, or none for a single question.
 
+mod digest;
 mod pipeline;
 mod quick;
 mod service;

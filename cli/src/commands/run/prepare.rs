@@ -9,7 +9,7 @@ use filefleet_producer::{
     sink::{self, FinishedFiles},
 };
 use filefleet_shared::{
-    broker::{Broker, BrokerError, embedded::EmbeddedBroker},
+    broker::{Broker, BrokerError, embedded::EmbeddedBroker, rabbit::RabbitConfig},
     files::Roots,
     wire::RunId,
 };
@@ -20,6 +20,7 @@ use filefleet_worker::{
     service::{Catalog, CatalogOptions},
 };
 
+use super::origin::{Answers, Claim};
 use crate::{
     args::RunArgs,
     commands::{
@@ -30,7 +31,7 @@ use crate::{
     connect,
     exit::{CommandError, Exit},
     pipeline::{self, Entry},
-    place::OutDir,
+    place::{OutDir, of_run},
 };
 
 /// Root under which the files of a `run` are; nobody else sees it.
@@ -41,6 +42,7 @@ const QUICK_IN_FLIGHT: usize = 16;
 /// A run that can start.
 pub(crate) struct Prepared {
     pub(crate) simulator: Option<Simulator>,
+    pub(crate) claim: Claim,
     pub(crate) parts: Parts,
 }
 
@@ -74,16 +76,12 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
     let out = OutDir::new(&args.out);
     std::fs::create_dir_all(out.state())
         .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
-    let (broker, embedded): (Arc<dyn Broker>, bool) = if args.broker.broker.is_some() {
-        (
-            connect::rabbit(&args.broker, config.broker.as_ref()).await?,
-            false,
-        )
-    } else {
-        (
-            Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
-            true,
-        )
+    let rabbit = rabbit(args, &config)?;
+    let claim = claim(args, &config, &entry, &out, rabbit.as_ref())?;
+    let embedded = rabbit.is_none();
+    let broker: Arc<dyn Broker> = match rabbit {
+        Some(settings) => connect::open(settings).await?,
+        None => Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
     };
     let worker = Worker::new(
         broker.clone(),
@@ -108,7 +106,40 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         collect,
         out,
     };
-    Ok(Prepared { simulator, parts })
+    claim.record()?;
+    Ok(Prepared {
+        simulator,
+        claim,
+        parts,
+    })
+}
+
+/// The RabbitMQ that was asked for.
+fn rabbit(args: &RunArgs, config: &Config) -> Result<Option<RabbitConfig>, CommandError> {
+    if args.broker.broker.is_none() {
+        return Ok(None);
+    }
+    connect::settings(&args.broker, config.broker.as_ref()).map(Some)
+}
+
+/// Takes the output directory, if its answers are of this very pipeline.
+fn claim(
+    args: &RunArgs,
+    config: &Config,
+    entry: &Entry,
+    out: &OutDir,
+    rabbit: Option<&RabbitConfig>,
+) -> Result<Claim, CommandError> {
+    let digest = config
+        .answers_digest(&entry.pipeline, args.rehearse)
+        .map_err(CommandError::usage)?;
+    let answers = Answers {
+        pipeline: entry.pipeline.clone(),
+        rehearsal: args.rehearse,
+        digest,
+    };
+    let place = rabbit.map(RabbitConfig::place).transpose()?;
+    Claim::take(out, answers, place, args.redo)
 }
 
 fn config(args: &RunArgs) -> Result<Config, CommandError> {
@@ -171,9 +202,7 @@ fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), Comman
             eprintln!("going on with run {}", header.run);
             return Ok((header.run, None));
         }
-        let done = out
-            .manifest()
-            .with_extension(format!("{}.jsonl", header.run));
+        let done = of_run(&out.manifest(), header.run);
         std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
     }
     let mut finished = FinishedFiles::default();
