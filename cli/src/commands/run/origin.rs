@@ -271,4 +271,4 @@ fn lock(out: &OutDir) -> Result<File, CommandError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -193,24 +193,27 @@ fn not_opened(error: &BrokerError) -> CommandError {
     }
 }
 
-/// The run to go on with, or a new one that skips what is finished.
+/// The run to go on with or a new one, and the files that are finished.
+///
+/// A run that was interrupted while it scanned leaves them out too: it has not come to them all.
 fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), CommandError> {
     let collected = |error: sink::SinkError| collect_failed(error.into());
     let begun = Header::read(&out.manifest()).map_err(|error| publish_failed(error.into()))?;
-    if let Some(header) = begun {
-        if !sink::is_finished(out.path(), header.run).map_err(collected)? {
-            eprintln!("going on with run {}", header.run);
-            return Ok((header.run, None));
+    let run = match begun {
+        Some(begun) if !sink::is_finished(out.path(), begun.run).map_err(collected)? => {
+            eprintln!("going on with run {}", begun.run);
+            begun.run
         }
-        let done = of_run(&out.manifest(), header.run);
-        std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
-    }
+        Some(finished) => {
+            let done = of_run(&out.manifest(), finished.run);
+            std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
+            RunId::mint()
+        }
+        None => RunId::mint(),
+    };
     let mut finished = FinishedFiles::default();
     finished.add(out.path()).map_err(collected)?;
-    Ok((
-        RunId::mint(),
-        (!finished.is_empty()).then(|| Arc::new(finished)),
-    ))
+    Ok((run, (!finished.is_empty()).then(|| Arc::new(finished))))
 }
 
 fn publish_options(
@@ -235,4 +238,22 @@ fn publish_options(
         skip,
         windows: Windows::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::origin::tests::begin, *};
+
+    #[test]
+    fn a_run_that_goes_on_does_not_pay_again_for_what_earlier_runs_have_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = OutDir::new(dir.path());
+        std::fs::create_dir(out.state()).unwrap();
+        let run = begin(&out, None);
+        let line = r#"{"file":"a.txt","root":"run","size":1}"#;
+        std::fs::write(out.path().join(sink::RESULTS), format!("{line}\n")).unwrap();
+        let (going_on, finished) = which_run(&out).unwrap();
+        assert_eq!(going_on, run);
+        assert_eq!(finished.unwrap().len(), 1);
+    }
 }

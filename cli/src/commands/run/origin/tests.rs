@@ -20,7 +20,7 @@ fn place() -> (TempDir, OutDir) {
 }
 
 /// Begins a run of the first pipeline that never ends, over `broker`.
-fn begin(out: &OutDir, broker: Option<&str>) -> RunId {
+pub(crate) fn begin(out: &OutDir, broker: Option<&str>) -> RunId {
     take(out, "one", broker, false).unwrap().record().unwrap();
     let header = Header {
         v: 1,
