@@ -40,6 +40,12 @@ pub(crate) fn account(lane: &Lane, result: &Result<Reply, CallError>, continues:
             | CallError::QuotaExhausted(_),
         ) => Usage::default(),
     };
+    if matches!(
+        result,
+        Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
+    ) {
+        lane.stats.answered.add(1);
+    }
     judge(lane, result);
     lane.stats.input_tokens.add(used.input_tokens);
     lane.stats.output_tokens.add(used.output_tokens);

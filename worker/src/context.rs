@@ -78,6 +78,8 @@ pub struct Stats {
     pub settled: Counter,
     /// Calls made to services.
     pub calls: Counter,
+    /// Calls that decided about their file: it succeeded, or was refused for good.
+    pub answered: Counter,
     /// Calls repeated after a wait in the worker.
     pub retries: Counter,
     /// Calls that a service refused as one too many.

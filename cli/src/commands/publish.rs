@@ -22,6 +22,7 @@ use crate::{
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
+    place::of_run,
     progress::{Moment, Progress, print_json, print_line},
     signals::Signals,
 };
@@ -67,7 +68,7 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
         return Err(no_files(&args.dir, published.unreadable));
     }
     // The run is the broker's now: the next publish of this directory is a new one.
-    let done = manifest.with_extension(format!("{run}.jsonl"));
+    let done = of_run(&manifest, run);
     std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
     say(json, &published, &done);
     Ok(Exit::Success)

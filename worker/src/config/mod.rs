@@ -1,6 +1,7 @@
 //! The whole configuration of a worker: one TOML file, or none for a single question.
 
 mod action;
+mod digest;
 mod pipeline;
 mod quick;
 mod service;

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+
 use crate::service::CallError;
 
 /// What of the file a step sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ContentMode {
     /// An image if the bytes are one, else text; nothing if the prompt works on earlier outputs.
     #[default]
