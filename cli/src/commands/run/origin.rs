@@ -1,4 +1,5 @@
-//! What the answers in an output directory come from: answers of two pipelines are never mixed.
+//! What the answers in an output directory come from: answers of two pipelines or
+//! directories are never mixed.
 
 use std::{
     fs::{self, File},
@@ -24,6 +25,8 @@ const VERSION: u16 = 1;
 /// What decides the answers of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answers {
+    /// The files' directory: files of two can have the same name, size and time.
+    pub(crate) directory: String,
     /// Name of the pipeline.
     pub(crate) pipeline: String,
     /// A simulator makes them up.
@@ -160,6 +163,10 @@ impl Claim {
         let holds = match (found.rehearsal, asked.rehearsal) {
             (true, false) => "answers of a rehearsal, which a simulator made up".to_owned(),
             (false, true) => "real answers, and those of a rehearsal are made up".to_owned(),
+            _ if found.directory != asked.directory => format!(
+                "answers for the files of {}, not of {}",
+                found.directory, asked.directory
+            ),
             _ if found.pipeline != asked.pipeline => {
                 format!(
                     "answers of pipeline {:?}, not {:?}",

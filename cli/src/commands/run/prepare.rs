@@ -1,6 +1,9 @@
 //! Everything that can be wrong before a run starts, found before anything starts.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use filefleet_producer::{
     collect::CollectOptions,
@@ -77,7 +80,7 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
     std::fs::create_dir_all(out.state())
         .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
     let rabbit = rabbit(args, &config)?;
-    let claim = claim(args, &config, &entry, &out, rabbit.as_ref())?;
+    let claim = claim(args, &directory, &config, &entry, &out, rabbit.as_ref())?;
     let embedded = rabbit.is_none();
     let broker: Arc<dyn Broker> = match rabbit {
         Some(settings) => connect::open(settings).await?,
@@ -125,6 +128,7 @@ fn rabbit(args: &RunArgs, config: &Config) -> Result<Option<RabbitConfig>, Comma
 /// Takes the output directory, if its answers are of this very pipeline.
 fn claim(
     args: &RunArgs,
+    directory: &Path,
     config: &Config,
     entry: &Entry,
     out: &OutDir,
@@ -134,6 +138,7 @@ fn claim(
         .answers_digest(&entry.pipeline, args.rehearse)
         .map_err(CommandError::usage)?;
     let answers = Answers {
+        directory: directory.display().to_string(),
         pipeline: entry.pipeline.clone(),
         rehearsal: args.rehearse,
         digest,

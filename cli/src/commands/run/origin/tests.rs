@@ -6,6 +6,7 @@ use super::*;
 
 fn answers(digest: &str) -> Answers {
     Answers {
+        directory: "/letters".to_owned(),
         pipeline: "letters".to_owned(),
         rehearsal: false,
         digest: digest.to_owned(),
@@ -63,6 +64,23 @@ fn one_process_at_a_time_has_a_directory() {
     let claim = take(&out, "one", None, false).unwrap();
     assert_eq!(take(&out, "one", None, false).unwrap_err().exit, Exit::Busy);
     drop(claim);
+    take(&out, "one", None, false).unwrap();
+}
+
+#[test]
+fn files_of_another_directory_are_never_taken_for_finished() {
+    let (_dir, out) = place();
+    take(&out, "one", None, false).unwrap().record().unwrap();
+    fs::write(out.path().join(sink::RESULTS), "{}\n").unwrap();
+    let other = Answers {
+        directory: "/other".to_owned(),
+        ..answers("one")
+    };
+    let said = refusal(Claim::take(&out, other, None, false));
+    assert!(
+        said.contains("/letters") && said.contains("/other"),
+        "{said}"
+    );
     take(&out, "one", None, false).unwrap();
 }
 
