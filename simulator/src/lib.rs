@@ -9,6 +9,7 @@
 //! `POST /_reset` and `POST /_control` ([`Control`]).
 
 mod answer;
+mod body;
 mod chance;
 mod chat;
 mod completion;
@@ -16,9 +17,11 @@ mod config;
 mod control;
 mod document;
 mod effects;
+mod exchange;
 mod fill;
 mod headers;
 mod image;
+mod kind;
 mod quirk;
 mod quota;
 mod refusal;
@@ -31,6 +34,7 @@ mod visit;
 
 pub use config::{ConfigError, Down, Faults, Knee, Latency, Quotas, SimulatorConfig};
 pub use control::{Control, KneeControl, LatencyControl};
+pub use kind::Kind;
 pub use quirk::{Quirk, UnknownQuirk};
 pub use server::{Simulator, SimulatorError, start};
-pub use stats::{Second, Stats};
+pub use stats::{KindStats, Second, Stats};
