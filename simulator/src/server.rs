@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
     ConfigError, Control, Down, Quirk, SimulatorConfig, Stats, chance,
+    embeddings::EmbeddingsRequest,
     exchange::{Call, Service, authorize, exchange},
     refusal::{Dialect, Refusal},
     request::ChatRequest,
@@ -146,6 +147,7 @@ impl Simulator {
 fn router(app: Arc<App>) -> Router {
     Router::new()
         .merge(openai_like::<ChatRequest>("chat/completions"))
+        .merge(openai_like::<EmbeddingsRequest>("embeddings"))
         .route("/v1/models", get(models))
         .route("/models", get(models))
         .route("/openai/v1/models", get(models))
