@@ -41,6 +41,7 @@ mod response_format;
 mod server;
 mod state;
 mod stats;
+mod vision;
 mod visit;
 
 pub use config::{ConfigError, Down, Faults, Knee, Latency, Quotas, SimulatorConfig};

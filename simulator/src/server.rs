@@ -21,6 +21,7 @@ use crate::{
     refusal::{Dialect, Refusal},
     request::ChatRequest,
     state::App,
+    vision::VisionRequest,
 };
 
 /// More than any image or document that a service takes.
@@ -148,6 +149,7 @@ fn router(app: Arc<App>) -> Router {
     Router::new()
         .merge(openai_like::<ChatRequest>("chat/completions"))
         .merge(openai_like::<EmbeddingsRequest>("embeddings"))
+        .route("/computervision/imageanalysis:analyze", post(azure_vision))
         .route("/v1/models", get(models))
         .route("/models", get(models))
         .route("/openai/v1/models", get(models))
@@ -205,6 +207,17 @@ async fn azure_classic<S: Service + Send + Sync>(
     let api_version = api_version(&uri);
     let dialect = Dialect::AzureClassic { api_version };
     exchange::<S>(app, call(dialect, Some(deployment), &uri, &headers, body)).await
+}
+
+async fn azure_vision(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let api_version = api_version(&uri);
+    let dialect = Dialect::AzureVision { api_version };
+    exchange::<VisionRequest>(app, call(dialect, None, &uri, &headers, body)).await
 }
 
 fn api_version(uri: &Uri) -> String {

@@ -14,6 +14,7 @@ mod requests;
 mod samples;
 mod shapes;
 mod stats;
+mod vision;
 
 use std::{collections::BTreeSet, time::Duration};
 
