@@ -3,45 +3,34 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
+
+use filefleet_simulator::Simulator;
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// A file beside this one, run with `python SCRIPT URL`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Script(pub(crate) &'static str);
-
-impl Script {
-    /// Fails with what the script printed, if it fails.
-    pub(crate) async fn run(self, url: &str) {
-        let python = tokio::task::spawn_blocking(python).await.unwrap();
-        let script = sources().join(self.0);
-        let output = tokio::process::Command::new(python)
-            .arg(script)
-            .arg(url)
-            // Requests to this machine must not go through a proxy.
-            .env("NO_PROXY", "*")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .output()
-            .await
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{} failed with {}\n{}{}",
-            self.0,
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-    }
+/// Runs a script of this directory with the simulator's address, and fails with what it says.
+pub(crate) async fn run(script: &str, simulator: &Simulator) {
+    let python = tokio::task::spawn_blocking(python).await.unwrap();
+    let output = tokio::process::Command::new(python)
+        .arg(sources().join(script))
+        .arg(simulator.base_url())
+        // Requests to this machine must not go through a proxy.
+        .env("NO_PROXY", "*")
+        .env("no_proxy", "*")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .await
+        .unwrap();
+    check(script, &output);
 }
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
 }
 
-/// The interpreter of `target/sdk-venv`, which has exactly the SDKs of `requirements.txt`.
+/// The interpreter of `target/sdk-venv`, which has the SDKs of `requirements.txt`.
 fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let venv = target.join("sdk-venv");
@@ -63,13 +52,18 @@ fn python() -> PathBuf {
 }
 
 fn checked(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| {
-        panic!("{command:?}: {error}; these tests need python3 with venv and pip")
-    });
+    let what = format!("{command:?} (these tests need python3-venv and a package index)");
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) => check(&what, &output),
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+fn check(what: &str, output: &Output) {
     assert!(
         output.status.success(),
-        "{command:?} failed; these tests need python3-venv and a package index\n{}{}",
+        "{what}: {}\n{}{}",
+        output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
