@@ -83,10 +83,14 @@ pub(crate) fn failed(error: WorkerError) -> CommandError {
 
 /// Host name and process id: unique in a fleet, and easy to find in its logs.
 pub(crate) fn process_name() -> String {
+    format!("{}-{}", host_name(), std::process::id())
+}
+
+/// The name of this host; a container's is as good.
+pub(crate) fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let host = if host.is_empty() { "worker" } else { host };
-    format!("{host}-{}", std::process::id())
+    if host.is_empty() { "worker" } else { host }.to_owned()
 }
 
 fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod bad_input;
+mod collecting;
 mod faults;
 mod fleet;
 mod poison;

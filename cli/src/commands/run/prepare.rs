@@ -25,7 +25,7 @@ use crate::{
     commands::{
         collect::collect_failed,
         publish::{publish_failed, scan_options},
-        worker::{failed, links, process_name, settings},
+        worker::{failed, host_name, links, process_name, settings},
     },
     connect,
     exit::{CommandError, Exit},
@@ -99,6 +99,7 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         pipeline: publish.pipeline.clone(),
         out_dir: out.path().to_owned(),
         collector: process_name(),
+        host: host_name(),
     };
     let parts = Parts {
         broker,
