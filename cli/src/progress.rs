@@ -104,7 +104,7 @@ impl Progress {
             }
             Kind::Lines if self.shown.elapsed() >= LINES_EVERY => {
                 self.shown = Instant::now();
-                eprintln!("{text}");
+                tell(&text);
             }
             Kind::Json if self.shown.elapsed() >= LINES_EVERY => {
                 self.shown = Instant::now();
@@ -193,6 +193,12 @@ pub(crate) fn print_line(line: &str) {
     if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
         tracing::debug!(%error, "standard output is closed");
     }
+}
+
+/// Prints a line to standard error. One that is closed or full must not end a run, and there is
+/// no other place to say so.
+pub(crate) fn tell(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
 /// Files per second over the last seconds.

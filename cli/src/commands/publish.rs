@@ -22,7 +22,7 @@ use crate::{
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
-    progress::{Moment, Progress, print_json, print_line},
+    progress::{Moment, Progress, print_json, print_line, tell},
     signals::Signals,
 };
 
@@ -44,7 +44,10 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let begun = Header::read(&manifest).map_err(|error| publish_failed(error.into()))?;
     let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
     if begun.is_some() {
-        eprintln!("going on with run {run}, as {} says", manifest.display());
+        tell(&format!(
+            "going on with run {run}, as {} says",
+            manifest.display()
+        ));
     }
     let broker = connect::open(settings).await?;
     let options = PublishOptions {
@@ -131,7 +134,10 @@ fn say(json: bool, published: &filefleet_producer::publish::Published, journal: 
             published.total, published.run
         ));
         if published.unreadable > 0 {
-            eprintln!("{} entries could not be read", published.unreadable);
+            tell(&format!(
+                "{} entries could not be read",
+                published.unreadable
+            ));
         }
         print_line(&format!(
             "collect with: filefleet collect --run {} -o out",

@@ -31,6 +31,7 @@ use crate::{
     exit::{CommandError, Exit},
     pipeline::{self, Entry},
     place::OutDir,
+    progress::tell,
 };
 
 /// Root under which the files of a `run` are; nobody else sees it.
@@ -142,9 +143,7 @@ async fn simulator(args: &RunArgs) -> Result<Simulator, CommandError> {
         latency: Latency::Fixed(args.rehearse_latency),
         ..SimulatorConfig::default()
     };
-    eprintln!(
-        "REHEARSAL: calling a simulator in this process, not the real services; no key, no cost"
-    );
+    tell("REHEARSAL: calling a simulator in this process, not the real services; no key, no cost");
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     filefleet_simulator::start(config, anywhere)
         .await
@@ -169,7 +168,7 @@ fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), Comman
     let begun = Header::read(&out.manifest()).map_err(|error| publish_failed(error.into()))?;
     if let Some(header) = begun {
         if !sink::is_finished(out.path(), header.run).map_err(collected)? {
-            eprintln!("going on with run {}", header.run);
+            tell(&format!("going on with run {}", header.run));
             return Ok((header.run, None));
         }
         let done = out
