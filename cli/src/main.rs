@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod attendance;
 mod commands;
 mod connect;
 mod exit;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::worker::{host_name, process_name};
 use crate::{
     args::CollectArgs,
+    attendance::Attendance,
     connect,
     exit::{CommandError, CommandResult, Exit},
     progress::{Moment, Progress, print_json, print_line},
@@ -36,7 +37,9 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
         collector: process_name(),
         host: host_name(),
     };
+    let attendance = Attendance::watch(broker.clone(), opened.services.clone(), json);
     let result = shown(broker.clone(), options, &mut signals, json).await;
+    drop(attendance);
     let complete = match &result {
         Ok(summary) => is_complete(summary),
         Err(error) => matches!(error, CollectError::Complete(_)),

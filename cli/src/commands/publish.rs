@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     args::{PublishArgs, ScanArgs},
+    attendance::{Attendance, unattended},
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
@@ -63,7 +64,11 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
         skip: None,
         windows: Windows::default(),
     };
+    let services = options.services.clone();
+    let attendance = Attendance::watch(broker.clone(), services.clone(), json);
     let result = shown(broker.clone(), options, json, &mut signals).await;
+    drop(attendance);
+    let alone = unattended(&*broker, &services).await;
     broker.close().await;
     let published = result?;
     if published.total == 0 {
@@ -73,6 +78,9 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let done = manifest.with_extension(format!("{run}.jsonl"));
     std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
     say(json, &published, &done);
+    // What was asked for is done, whether the broker still answers or not.
+    let alone = alone.unwrap_or_default();
+    alone.iter().for_each(|service| service.say(json));
     Ok(Exit::Success)
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use filefleet_shared::files::{Links, Roots};
+use filefleet_shared::{
+    files::{Links, Roots},
+    wire::PillMode,
+};
 use filefleet_worker::{
     Left, Worker, WorkerError, WorkerSettings,
     config::Config,
@@ -44,8 +47,11 @@ pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandRes
     broker.close().await;
     let report = ended.map_err(failed)?;
     let why = match report.left {
-        Left::Asked => "asked to".to_owned(),
-        Left::Pill(pill) => format!("the fleet was stopped (pill of epoch {})", pill.epoch),
+        Left::Asked => "asked to",
+        Left::Pill(pill) => match pill.mode {
+            PillMode::Complete => "the run is complete, and its collector stopped the fleet",
+            PillMode::Drain => "the fleet was stopped",
+        },
     };
     tracing::info!(
         why,
