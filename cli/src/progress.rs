@@ -201,6 +201,14 @@ pub(crate) fn tell(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
+/// Entries of a directory, counted in words.
+pub(crate) fn entries(count: u64) -> String {
+    match count {
+        1 => "1 entry".to_owned(),
+        _ => format!("{count} entries"),
+    }
+}
+
 /// Files per second over the last seconds.
 #[derive(Debug)]
 struct Rate {

@@ -18,7 +18,7 @@ use crate::{
     attendance::Attendance,
     connect,
     exit::{CommandError, CommandResult, Exit},
-    progress::{Moment, Progress, print_json, print_line},
+    progress::{Moment, Progress, entries, print_json, print_line},
     signals::Signals,
 };
 
@@ -63,10 +63,7 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
 
 /// The run is complete in another directory. On this host, that is what was asked for.
 fn already(json: bool, collected: Collected) -> CommandResult {
-    let exit = match collected.failed {
-        0 => Exit::Success,
-        _ => Exit::SomeFailed,
-    };
+    let exit = complete_exit(collected.failed, collected.unreadable);
     if collected.into.host != host_name() {
         return Err(collect_failed(CollectError::Complete(Box::new(collected))));
     }
@@ -175,8 +172,19 @@ pub(crate) fn is_complete(summary: &Summary) -> bool {
 pub(crate) fn exit_of(summary: &Summary) -> Exit {
     match summary.status {
         RunStatus::Incomplete => Exit::Interrupted,
-        RunStatus::Complete if summary.failed + summary.cancelled > 0 => Exit::SomeFailed,
-        RunStatus::Complete => Exit::Success,
+        RunStatus::Complete => complete_exit(
+            summary.failed + summary.cancelled,
+            summary.unreadable.unwrap_or_default(),
+        ),
+    }
+}
+
+/// The exit code of a complete run. What could not be read is not done either.
+pub(crate) fn complete_exit(failed: u64, unreadable: u64) -> Exit {
+    if failed + unreadable > 0 {
+        Exit::SomeFailed
+    } else {
+        Exit::Success
     }
 }
 
@@ -212,7 +220,8 @@ pub(crate) fn say(json: bool, summary: &Summary, out: &str) {
     ));
     if let Some(unreadable) = summary.unreadable.filter(|count| *count > 0) {
         print_line(&format!(
-            "{unreadable} entries of the directory could not be read"
+            "{} of the directory could not be read",
+            entries(unreadable)
         ));
     }
     print_line(&format!("results: {out}/results.jsonl"));

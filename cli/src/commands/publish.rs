@@ -23,7 +23,7 @@ use crate::{
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
-    progress::{Moment, Progress, print_json, print_line, tell},
+    progress::{Moment, Progress, entries, print_json, print_line, tell},
     signals::Signals,
 };
 
@@ -143,8 +143,8 @@ fn say(json: bool, published: &filefleet_producer::publish::Published, journal: 
         ));
         if published.unreadable > 0 {
             tell(&format!(
-                "{} entries could not be read",
-                published.unreadable
+                "{} could not be read",
+                entries(published.unreadable)
             ));
         }
         print_line(&format!(
@@ -168,7 +168,7 @@ pub(crate) fn scan_options(args: &ScanArgs, except: Vec<PathBuf>) -> ScanOptions
 /// A directory without any file to publish.
 pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
     let why = if unreadable > 0 {
-        format!("{unreadable} entries could not be read")
+        format!("{} could not be read", entries(unreadable))
     } else {
         "it is empty, or --include, --exclude or hidden names leave nothing".to_owned()
     };

@@ -113,6 +113,7 @@ pub(super) async fn end(
             into: into.clone(),
             succeeded: summary.succeeded,
             failed: summary.failed + summary.cancelled,
+            unreadable: summary.unreadable.unwrap_or_default(),
             at: UnixMillis::now(),
         });
         broker.append_control(record).await?;

@@ -124,6 +124,8 @@ pub struct Collected {
     pub succeeded: u64,
     /// Tasks that failed or were cancelled.
     pub failed: u64,
+    /// Directory entries that could not be read and so are not tasks.
+    pub unreadable: u64,
     /// When it was complete.
     pub at: UnixMillis,
 }

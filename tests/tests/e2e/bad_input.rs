@@ -61,6 +61,29 @@ fn odd_files_end_in_outcomes_of_their_own() {
 }
 
 #[test]
+fn what_could_not_be_read_keeps_a_run_from_being_a_success_the_second_time_too() {
+    let sim = Sim::with_latency(0);
+    let place = Place::with_files(3);
+    place.configure(&sim.url(), 4, "");
+    std::os::unix::fs::symlink("nowhere", place.files().join("dangling")).expect("a link");
+    let args = ["--json", "run", "files", "-o", "out", "--follow"];
+    for (total, skipped) in [(Some(3), None), (Some(0), Some(3))] {
+        let mut run = place.filefleet("run", &args);
+        assert_eq!(run.wait(LIMIT), 1, "{}", run.log());
+        let out = run.out();
+        let last = out.lines().last().expect("a summary");
+        let summary: serde_json::Value = serde_json::from_str(last).expect("JSON");
+        assert_eq!(summary["event"], "summary");
+        assert_eq!(summary["unreadable"], 1);
+        assert_eq!(summary["total"].as_u64(), total);
+        assert_eq!(summary["skipped"].as_u64(), skipped);
+    }
+    let mut text = place.filefleet("text", &args[1..]);
+    assert_eq!(text.wait(LIMIT), 1);
+    assert!(text.out().contains("1 entry of"), "{}", text.out());
+}
+
+#[test]
 fn every_mistake_of_a_configuration_is_listed_with_its_line_and_nothing_starts() {
     let place = Place::with_files(1);
     let broken = r#"[service.gpt]

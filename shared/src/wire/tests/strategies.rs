@@ -177,7 +177,7 @@ pub(super) fn control() -> impl Strategy<Value = ControlRecord> {
 }
 
 fn collection() -> impl Strategy<Value = ControlRecord> {
-    let counts = option::of(any::<[u64; 2]>());
+    let counts = option::of(any::<[u64; 3]>());
     (run_id(), any::<[String; 2]>(), counts, instant()).prop_map(
         |(run, [host, directory], counts, at)| {
             let (v, id) = (VERSION, CollectionId::mint());
@@ -188,12 +188,13 @@ fn collection() -> impl Strategy<Value = ControlRecord> {
             };
             match counts {
                 None => ControlRecord::Collecting(Collecting { v, run, into, at }),
-                Some([succeeded, failed]) => ControlRecord::Collected(Collected {
+                Some([succeeded, failed, unreadable]) => ControlRecord::Collected(Collected {
                     v,
                     run,
                     into,
                     succeeded,
                     failed,
+                    unreadable,
                     at,
                 }),
             }
