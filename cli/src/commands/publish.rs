@@ -34,6 +34,8 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let config = connect::needed_config(&args.config)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
+    let scan = scan_options(&args.scan, vec![args.state.clone()]);
+    scan.check().map_err(CommandError::usage)?;
     let settings = connect::settings(&args.broker, config.broker.as_ref())?;
     let journal = JournalName {
         directory: &directory,
@@ -59,7 +61,7 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
         step: entry.step,
         service: entry.service,
         services: entry.services,
-        scan: scan_options(&args.scan, Vec::new()),
+        scan,
         manifest: manifest.clone(),
         skip: None,
         windows: Windows::default(),

@@ -244,14 +244,28 @@ impl Sink {
     }
 }
 
+/// Marks a directory, which exists, as one that results go into.
+///
+/// # Errors
+/// [`SinkError::Disk`].
+pub fn mark(dir: &Path) -> Result<(), SinkError> {
+    open_lock(&dir.join(LOCK)).map(drop)
+}
+
+/// Results went into the directory, or will: what is in it is ours, and not a user's.
+pub(crate) fn is_marked(dir: &Path) -> bool {
+    dir.join(LOCK).is_file()
+}
+
+fn open_lock(path: &Path) -> Result<File, SinkError> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false);
+    Ok(options.open(path).map_err(DiskError::at(path))?)
+}
+
 fn lock(dir: &Path) -> Result<File, SinkError> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(DiskError::at(&path))?;
+    let file = open_lock(&path)?;
     if durable::try_lock(&file, &path)? {
         Ok(file)
     } else {

@@ -1,6 +1,9 @@
 //! Everything that can be wrong before a run starts, found before anything starts.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use filefleet_producer::{
     collect::CollectOptions,
@@ -57,6 +60,7 @@ pub(crate) struct Parts {
 
 /// Checks everything, and opens or connects what the run needs.
 pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepared, CommandError> {
+    check_files(args, &directory)?;
     let config = config(args)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let simulator = if args.rehearse {
@@ -72,9 +76,7 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         .insert(ROOT, &directory, links(args.scan.follow))
         .map_err(CommandError::usage)?;
 
-    let out = OutDir::new(&args.out);
-    std::fs::create_dir_all(out.state())
-        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
+    let out = begin(args)?;
     let (broker, embedded): (Arc<dyn Broker>, bool) = if args.broker.broker.is_some() {
         (
             connect::rabbit(&args.broker, config.broker.as_ref()).await?,
@@ -111,6 +113,30 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         out,
     };
     Ok(Prepared { simulator, parts })
+}
+
+/// Which files, and that results do not get among them.
+fn check_files(args: &RunArgs, directory: &Path) -> Result<(), CommandError> {
+    scan_options(&args.scan, Vec::new())
+        .check()
+        .map_err(CommandError::usage)?;
+    if args.out.canonicalize().is_ok_and(|out| out == directory) {
+        return Err(CommandError::usage(format!(
+            "{} is the directory of the files, and results in it would be taken for files: give \
+             another one with -o",
+            args.out.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The output directory, which every later scan knows as one.
+fn begin(args: &RunArgs) -> Result<OutDir, CommandError> {
+    let out = OutDir::new(&args.out);
+    std::fs::create_dir_all(out.state())
+        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
+    sink::mark(out.path()).map_err(|error| collect_failed(error.into()))?;
+    Ok(out)
 }
 
 fn config(args: &RunArgs) -> Result<Config, CommandError> {
