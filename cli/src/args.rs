@@ -8,7 +8,7 @@ use filefleet_shared::wire::RunId;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  every file succeeded (or the command did what was asked)
-  1  the run is complete, but some files failed: see failures.jsonl
+  1  the run is complete, but some files failed or could not be read: see failures.jsonl
   2  usage, configuration or input is wrong; nothing was started
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes

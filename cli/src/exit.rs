@@ -10,7 +10,7 @@ use filefleet_shared::broker::BrokerError;
 pub(crate) enum Exit {
     /// Every file succeeded, or the command did what was asked.
     Success = 0,
-    /// The run is complete, some files failed.
+    /// The run is complete, some files failed or could not be read.
     SomeFailed = 1,
     /// Usage, configuration or input is wrong.
     Usage = 2,

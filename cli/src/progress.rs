@@ -104,7 +104,7 @@ impl Progress {
             }
             Kind::Lines if self.shown.elapsed() >= LINES_EVERY => {
                 self.shown = Instant::now();
-                eprintln!("{text}");
+                tell(&text);
             }
             Kind::Json if self.shown.elapsed() >= LINES_EVERY => {
                 self.shown = Instant::now();
@@ -192,6 +192,20 @@ pub(crate) fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
         tracing::debug!(%error, "standard output is closed");
+    }
+}
+
+/// Prints a line to standard error. One that is closed or full must not end a run, and there is
+/// no other place to say so.
+pub(crate) fn tell(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
+/// Entries of a directory, counted in words.
+pub(crate) fn entries(count: u64) -> String {
+    match count {
+        1 => "1 entry".to_owned(),
+        _ => format!("{count} entries"),
     }
 }
 

@@ -5,6 +5,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::progress::tell;
+
 /// Signals received: 0, 1 (stop) or 2 (leave at once).
 #[derive(Clone, Debug)]
 pub(crate) struct Signals(watch::Receiver<u8>);
@@ -27,7 +29,7 @@ impl Signals {
                 }
                 count.send_modify(|count: &mut u8| *count = count.saturating_add(1));
                 if *count.borrow() == 1 {
-                    eprintln!("stopping: finishing what is in hand; once more leaves at once");
+                    tell("stopping: finishing what is in hand; once more leaves at once");
                 }
             }
         });

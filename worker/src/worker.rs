@@ -172,9 +172,9 @@ impl Worker {
         let log = self.broker.follow_control().await?;
         let fleet: FleetState = log.history.iter().collect();
         if let Some(pill) = fleet.pill {
-            tracing::info!(
-                epoch = pill.epoch,
-                "the fleet was stopped; leaving without work"
+            tracing::warn!(
+                "the fleet was stopped, so there is no work: publish a run and start again, or \
+                 take the stop back with `filefleet stop --undo`"
             );
             return Ok(Report {
                 left: Left::Pill(pill),

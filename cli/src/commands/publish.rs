@@ -19,11 +19,12 @@ use tokio::sync::watch;
 
 use crate::{
     args::{PublishArgs, ScanArgs},
+    attendance::{Attendance, unattended},
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
     place::of_run,
-    progress::{Moment, Progress, print_json, print_line},
+    progress::{Moment, Progress, entries, print_json, print_line, tell},
     signals::Signals,
 };
 
@@ -34,6 +35,8 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let config = connect::needed_config(&args.config)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
+    let scan = scan_options(&args.scan, vec![args.state.clone()]);
+    scan.check().map_err(CommandError::usage)?;
     let settings = connect::settings(&args.broker, config.broker.as_ref())?;
     let journal = JournalName {
         directory: &directory,
@@ -45,7 +48,10 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let begun = Header::read(&manifest).map_err(|error| publish_failed(error.into()))?;
     let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
     if begun.is_some() {
-        eprintln!("going on with run {run}, as {} says", manifest.display());
+        tell(&format!(
+            "going on with run {run}, as {} says",
+            manifest.display()
+        ));
     }
     let broker = connect::open(settings).await?;
     let options = PublishOptions {
@@ -56,12 +62,16 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
         step: entry.step,
         service: entry.service,
         services: entry.services,
-        scan: scan_options(&args.scan, Vec::new()),
+        scan,
         manifest: manifest.clone(),
         skip: None,
         windows: Windows::default(),
     };
+    let services = options.services.clone();
+    let attendance = Attendance::watch(broker.clone(), services.clone(), json);
     let result = shown(broker.clone(), options, json, &mut signals).await;
+    drop(attendance);
+    let alone = unattended(&*broker, &services).await;
     broker.close().await;
     let published = result?;
     if published.total == 0 {
@@ -71,6 +81,9 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     let done = of_run(&manifest, run);
     std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
     say(json, &published, &done);
+    // What was asked for is done, whether the broker still answers or not.
+    let alone = alone.unwrap_or_default();
+    alone.iter().for_each(|service| service.say(json));
     Ok(Exit::Success)
 }
 
@@ -132,7 +145,10 @@ fn say(json: bool, published: &filefleet_producer::publish::Published, journal: 
             published.total, published.run
         ));
         if published.unreadable > 0 {
-            eprintln!("{} entries could not be read", published.unreadable);
+            tell(&format!(
+                "{} could not be read",
+                entries(published.unreadable)
+            ));
         }
         print_line(&format!(
             "collect with: filefleet collect --run {} -o out",
@@ -155,7 +171,7 @@ pub(crate) fn scan_options(args: &ScanArgs, except: Vec<PathBuf>) -> ScanOptions
 /// A directory without any file to publish.
 pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
     let why = if unreadable > 0 {
-        format!("{unreadable} entries could not be read")
+        format!("{} could not be read", entries(unreadable))
     } else {
         "it is empty, or --include, --exclude or hidden names leave nothing".to_owned()
     };

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use filefleet_shared::files::{Links, Roots};
+use filefleet_shared::{
+    files::{Links, Roots},
+    wire::PillMode,
+};
 use filefleet_worker::{
     Left, Worker, WorkerError, WorkerSettings,
     config::Config,
@@ -44,8 +47,11 @@ pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandRes
     broker.close().await;
     let report = ended.map_err(failed)?;
     let why = match report.left {
-        Left::Asked => "asked to".to_owned(),
-        Left::Pill(pill) => format!("the fleet was stopped (pill of epoch {})", pill.epoch),
+        Left::Asked => "asked to",
+        Left::Pill(pill) => match pill.mode {
+            PillMode::Complete => "the run is complete, and its collector stopped the fleet",
+            PillMode::Drain => "the fleet was stopped",
+        },
     };
     tracing::info!(
         why,
@@ -83,10 +89,14 @@ pub(crate) fn failed(error: WorkerError) -> CommandError {
 
 /// Host name and process id: unique in a fleet, and easy to find in its logs.
 pub(crate) fn process_name() -> String {
+    format!("{}-{}", host_name(), std::process::id())
+}
+
+/// The name of this host; a container's is as good.
+pub(crate) fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let host = if host.is_empty() { "worker" } else { host };
-    format!("{host}-{}", std::process::id())
+    if host.is_empty() { "worker" } else { host }.to_owned()
 }
 
 fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {

@@ -61,6 +61,73 @@ fn odd_files_end_in_outcomes_of_their_own() {
 }
 
 #[test]
+fn results_of_a_run_are_never_taken_for_files() {
+    let sim = Sim::with_latency(0);
+    let place = Place::with_files(3);
+    place.configure(&sim.url(), 4, "");
+    let said = place.ends_with(2, "same", &["run", "files", "-o", "files"]);
+    assert!(said.contains("give another one with -o"), "{said}");
+    assert!(!place.files().join("state").exists(), "something was begun");
+    let only = ["--include", "files/", "--include", "out/"];
+    place.ends_with(0, "first", &["run", "files", "-o", "out"]);
+    let mut args = vec!["run", ".", "-o", "other"];
+    args.extend(only);
+    let said = place.ends_with(0, "above", &args);
+    assert!(said.contains("left out") && said.contains("/out"), "{said}");
+    Results::read(&place.path().join("other")).assert_exactly_once(3);
+}
+
+#[test]
+fn a_mistyped_glob_begins_nothing_and_changed_flags_are_told_as_flags() {
+    let sim = Sim::with_latency(100);
+    let place = Place::with_files(60);
+    place.configure(&sim.url(), 2, "");
+    let nowhere = "amqp://127.0.0.1:9";
+    for args in [
+        &["run", "files", "--include", "["][..],
+        &["publish", "files", "--exclude", "[", "--broker", nowhere],
+    ] {
+        let said = place.ends_with(2, "glob", args);
+        assert!(said.contains("bad glob \"[\""), "{said}");
+    }
+    assert!(!place.path().join("filefleet-out").exists());
+    assert!(!place.path().join(".filefleet").exists());
+
+    let mut run = place.filefleet("run", &["run", "files", "--include", "*.txt"]);
+    sim.wait_for_paid(4);
+    run.signal("TERM");
+    assert_eq!(run.wait(LIMIT), 3, "{}", run.log());
+    let said = place.ends_with(2, "changed", &["run", "files", "--exclude", "*.md"]);
+    for part in ["--include '*.txt'", "--exclude '*.md'", "-o"] {
+        assert!(said.contains(part), "{part} is not in: {said}");
+    }
+    assert!(!said.contains("ScanOptions"), "{said}");
+}
+
+#[test]
+fn what_could_not_be_read_keeps_a_run_from_being_a_success_the_second_time_too() {
+    let sim = Sim::with_latency(0);
+    let place = Place::with_files(3);
+    place.configure(&sim.url(), 4, "");
+    std::os::unix::fs::symlink("nowhere", place.files().join("dangling")).expect("a link");
+    let args = ["--json", "run", "files", "-o", "out", "--follow"];
+    for (total, skipped) in [(Some(3), None), (Some(0), Some(3))] {
+        let mut run = place.filefleet("run", &args);
+        assert_eq!(run.wait(LIMIT), 1, "{}", run.log());
+        let out = run.out();
+        let last = out.lines().last().expect("a summary");
+        let summary: serde_json::Value = serde_json::from_str(last).expect("JSON");
+        assert_eq!(summary["event"], "summary");
+        assert_eq!(summary["unreadable"], 1);
+        assert_eq!(summary["total"].as_u64(), total);
+        assert_eq!(summary["skipped"].as_u64(), skipped);
+    }
+    let mut text = place.filefleet("text", &args[1..]);
+    assert_eq!(text.wait(LIMIT), 1);
+    assert!(text.out().contains("1 entry of"), "{}", text.out());
+}
+
+#[test]
 fn every_mistake_of_a_configuration_is_listed_with_its_line_and_nothing_starts() {
     let place = Place::with_files(1);
     let broken = r#"[service.gpt]

@@ -4,6 +4,7 @@
 
 mod again;
 mod bad_input;
+mod collecting;
 mod faults;
 mod fleet;
 mod poison;

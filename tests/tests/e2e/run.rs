@@ -1,8 +1,11 @@
 //! `filefleet run` on the embedded broker.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use filefleet_tests::results::{self, Results};
+use filefleet_tests::{
+    process::filefleet,
+    results::{self, Results},
+};
 
 use crate::support::{LIMIT, Place, Sim};
 
@@ -119,4 +122,25 @@ fn files_that_cannot_succeed_are_named_outcomes_and_the_run_still_ends() {
     causes.sort_unstable();
     assert_eq!(causes, ["empty_file", "not_text"]);
     assert_eq!(results::summary(&place.out())["failed"], 2);
+}
+
+#[test]
+fn a_full_standard_error_ends_no_run() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(20);
+    place.configure(&sim.url(), 8, "");
+    let full = || fs::File::create("/dev/full").expect("the device");
+    for args in [
+        &["run", "files", "-o", "out", "--log", "debug"][..],
+        &["run", "nowhere", "-o", "out"],
+        &["completions", "bash"],
+    ] {
+        let mut command = Command::new(filefleet());
+        command.args(args).current_dir(place.path());
+        let status = command.stdout(full()).stderr(full()).status();
+        let code = status.expect("it starts").code();
+        let wanted = if args.contains(&"nowhere") { 2 } else { 0 };
+        assert_eq!(code, Some(wanted), "{args:?}");
+    }
+    Results::read(&place.out()).assert_exactly_once(20);
 }

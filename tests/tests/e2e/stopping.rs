@@ -71,3 +71,43 @@ fn a_second_signal_leaves_at_once() {
     // Without the second signal it would wait for the grace, 25 s.
     assert_eq!(run.wait(std::time::Duration::from_secs(10)), 3);
 }
+
+#[test]
+fn work_without_a_worker_is_said_by_name_and_so_is_how_a_stopped_fleet_goes_on() {
+    let sim = Sim::with_latency(1);
+    let fleet = Fleet::new(30);
+    fleet.place.configure(&sim.url(), 10, "");
+    let url = fleet.url();
+    let publish = ["publish", "files", "--broker", &url];
+    let said = fleet.place.ends_with(0, "published", &publish);
+    let alone = "no worker is connected for service sim";
+    assert!(said.contains(alone), "{said}");
+    let mut collector = fleet.collector("collect", &["--then-stop"]);
+    collector.wait_for_text(alone, LIMIT);
+    let worker = ["worker", "--broker", &url, "--root", "files"];
+    let mut first = fleet.place.filefleet("first", &worker);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    assert_eq!(first.wait(LIMIT), 0, "{}", first.log());
+
+    // The second time round: the worker comes before the run.
+    let early = fleet.place.ends_with(0, "early", &worker);
+    assert!(early.contains("publish a run"), "{early}");
+    fleet.place.ends_with(0, "again", &publish);
+    fleet
+        .place
+        .ends_with(0, "stop", &["stop", "--broker", &url]);
+    let second = ["--json", "collect", "--broker", &url, "-o", "second"];
+    let mut collector = fleet.place.filefleet("second", &second);
+    collector.wait_for_text("\"event\":\"no_worker\"", LIMIT);
+    assert!(
+        collector.out().contains("\"stopped\":true"),
+        "{}",
+        collector.out()
+    );
+    fleet
+        .place
+        .ends_with(0, "undo", &["stop", "--broker", &url, "--undo"]);
+    let workers = fleet.workers(1);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.dismiss(workers);
+}

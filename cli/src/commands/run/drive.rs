@@ -19,16 +19,19 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::prepare::Parts;
+use super::{
+    ending::{conclude, nothing_published, paused},
+    prepare::Parts,
+};
 use crate::{
     args::RunArgs,
     commands::{
-        collect::{self as collecting, collect_failed, exit_of, is_complete, say},
-        publish::{no_files, publish_failed},
+        collect::{self as collecting, collect_failed},
+        publish::publish_failed,
         worker::failed,
     },
     exit::{CommandError, CommandResult, Exit},
-    progress::{Moment, Progress, print_line},
+    progress::{Moment, Progress},
     signals::Signals,
 };
 
@@ -136,25 +139,6 @@ fn joined<T, E: From<BrokerError>>(
     ended.unwrap_or_else(|panic| {
         Err(BrokerError::Unavailable(format!("a part of the run ended badly: {panic}")).into())
     })
-}
-
-fn nothing_published(
-    ended: Result<Published, PublishError>,
-    args: &RunArgs,
-    json: bool,
-) -> CommandResult {
-    let published = ended.map_err(publish_failed)?;
-    if published.skipped == 0 {
-        return Err(no_files(&args.dir, published.unreadable));
-    }
-    if !json {
-        print_line(&format!(
-            "nothing to do: all {} files are finished, see {}/results.jsonl",
-            published.skipped,
-            args.out.display()
-        ));
-    }
-    Ok(Exit::Success)
 }
 
 /// The parts of a run while it goes on.
@@ -357,48 +341,5 @@ async fn of<T, E: From<BrokerError>>(part: &mut Option<JoinHandle<Result<T, E>>>
             ended
         }
         None => std::future::pending().await,
-    }
-}
-
-fn paused(service: &str, pause: &Pause) -> CommandError {
-    let fix = match pause.kind {
-        PauseKind::Unauthorized => "check its key",
-        PauseKind::Misconfigured => "check its endpoint, model and api version",
-        PauseKind::QuotaExhausted => "the account has no money or quota left",
-        PauseKind::Unreachable => "check its endpoint and the network",
-        PauseKind::Failing => "it fails every call; try again later",
-    };
-    CommandError {
-        exit: Exit::Paused,
-        message: format!(
-            "paused, because service {service:?} fails every file ({}): {}\n  {fix}; nothing is \
-             lost, and the same command goes on",
-            pause.kind.as_str(),
-            pause.detail
-        ),
-    }
-}
-
-fn conclude(
-    ended: Option<Summary>,
-    problem: Option<CommandError>,
-    json: bool,
-    args: &RunArgs,
-) -> CommandResult {
-    if let Some(summary) = &ended {
-        say(json, summary, &args.out.display().to_string());
-        if is_complete(summary) {
-            return Ok(exit_of(summary));
-        }
-    }
-    match (problem, ended) {
-        (Some(problem), _) => Err(problem),
-        (None, Some(summary)) => {
-            if !json {
-                print_line("the same command goes on with the rest");
-            }
-            Ok(exit_of(&summary))
-        }
-        (None, None) => Ok(Exit::Interrupted),
     }
 }

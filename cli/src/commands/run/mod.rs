@@ -1,6 +1,7 @@
 //! `filefleet run`: publish, work and collect in one process.
 
 mod drive;
+mod ending;
 mod origin;
 mod prepare;
 

@@ -29,12 +29,13 @@ use crate::{
     commands::{
         collect::collect_failed,
         publish::{publish_failed, scan_options},
-        worker::{failed, links, process_name, settings},
+        worker::{failed, host_name, links, process_name, settings},
     },
     connect,
     exit::{CommandError, Exit},
     pipeline::{self, Entry},
     place::{OutDir, of_run},
+    progress::tell,
 };
 
 /// Root under which the files of a `run` are; nobody else sees it.
@@ -61,6 +62,7 @@ pub(crate) struct Parts {
 
 /// Checks everything, and opens or connects what the run needs.
 pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepared, CommandError> {
+    check_files(args, &directory)?;
     let config = config(args)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let simulator = if args.rehearse {
@@ -76,9 +78,7 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         .insert(ROOT, &directory, links(args.scan.follow))
         .map_err(CommandError::usage)?;
 
-    let out = OutDir::new(&args.out);
-    std::fs::create_dir_all(out.state())
-        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
+    let out = begin(args)?;
     let rabbit = rabbit(args, &config)?;
     let claim = claim(args, &directory, &config, &entry, &out, rabbit.as_ref())?;
     let embedded = rabbit.is_none();
@@ -100,6 +100,7 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         pipeline: publish.pipeline.clone(),
         out_dir: out.path().to_owned(),
         collector: process_name(),
+        host: host_name(),
     };
     let parts = Parts {
         broker,
@@ -147,6 +148,30 @@ fn claim(
     Claim::take(out, answers, place, args.redo)
 }
 
+/// Which files, and that results do not get among them.
+fn check_files(args: &RunArgs, directory: &Path) -> Result<(), CommandError> {
+    scan_options(&args.scan, Vec::new())
+        .check()
+        .map_err(CommandError::usage)?;
+    if args.out.canonicalize().is_ok_and(|out| out == directory) {
+        return Err(CommandError::usage(format!(
+            "{} is the directory of the files, and results in it would be taken for files: give \
+             another one with -o",
+            args.out.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The output directory, which every later scan knows as one.
+fn begin(args: &RunArgs) -> Result<OutDir, CommandError> {
+    let out = OutDir::new(&args.out);
+    std::fs::create_dir_all(out.state())
+        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
+    sink::mark(out.path()).map_err(|error| collect_failed(error.into()))?;
+    Ok(out)
+}
+
 fn config(args: &RunArgs) -> Result<Config, CommandError> {
     if let (Some(model), Some(prompt)) = (&args.quick.model, &args.quick.prompt) {
         let key_env = Some(args.quick.key_env.clone()).filter(|name| !name.is_empty());
@@ -177,9 +202,7 @@ async fn simulator(args: &RunArgs) -> Result<Simulator, CommandError> {
         latency: Latency::Fixed(args.rehearse_latency),
         ..SimulatorConfig::default()
     };
-    eprintln!(
-        "REHEARSAL: calling a simulator in this process, not the real services; no key, no cost"
-    );
+    tell("REHEARSAL: calling a simulator in this process, not the real services; no key, no cost");
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     filefleet_simulator::start(config, anywhere)
         .await
@@ -206,7 +229,7 @@ fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), Comman
     let begun = Header::read(&out.manifest()).map_err(|error| publish_failed(error.into()))?;
     let run = match begun {
         Some(begun) if !sink::is_finished(out.path(), begun.run).map_err(collected)? => {
-            eprintln!("going on with run {}", begun.run);
+            tell(&format!("going on with run {}", begun.run));
             begun.run
         }
         Some(finished) => {
