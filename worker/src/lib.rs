@@ -16,4 +16,4 @@ pub mod verdict;
 mod worker;
 
 pub use context::{Counter, Stats};
-pub use worker::{Left, Report, Worker, WorkerError, WorkerSettings};
+pub use worker::{Left, Phase, Report, Worker, WorkerError, WorkerSettings};
