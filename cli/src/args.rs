@@ -55,7 +55,11 @@ Examples:
   filefleet run scans -c filefleet.toml -p invoices -o out
   filefleet run scans -p invoices --broker amqps://user@mq.example.com/prod
 
-The same command again resumes: what is finished is not done again.")]
+  filefleet run letters --model gpt-4o --prompt 'Summarise in one sentence.' --redo
+
+The same command again resumes: what is finished is not done again. With another model, prompt or
+other parameters, and between a rehearsal and the real thing, it refuses the output directory:
+give another one with -o, or --redo.")]
     Run(Box<RunArgs>),
     /// Publish one task per file to RabbitMQ, for a fleet of workers.
     #[command(after_help = "\
@@ -173,6 +177,10 @@ pub(crate) struct RunArgs {
     /// Output directory: results, and the state to resume from.
     #[arg(short, long, default_value = "filefleet-out", value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Do all files again, also those that are finished; for a pipeline that has changed. What is
+    /// in the output directory moves to its `runs`, and a run that is not finished is given up.
+    #[arg(long)]
+    pub(crate) redo: bool,
     /// Call a simulator in this process instead of the real services: no key, no cost.
     #[arg(long)]
     pub(crate) rehearse: bool,

@@ -3,7 +3,6 @@
 use crate::{
     Quirk, SimulatorConfig,
     chance::{self, Fault},
-    request::ChatRequest,
 };
 
 /// How an answer deviates from a good one.
@@ -37,7 +36,7 @@ const CONTENTS: [(Quirk, Content); 5] = [
 
 impl Effects {
     /// Decides by the seed, the request's number and its text.
-    pub(crate) fn of(config: &SimulatorConfig, number: u64, request: &ChatRequest) -> Self {
+    pub(crate) fn of(config: &SimulatorConfig, number: u64, text: &str) -> Self {
         let by_chance = chance::fault(config.seed, number, &config.faults);
         if !config.has(Quirk::Markers) {
             return Self {
@@ -49,7 +48,7 @@ impl Effects {
                 slow: config.has(Quirk::Slow),
             };
         }
-        let has = |word: &str| request.text.contains(word);
+        let has = |word: &str| text.contains(word);
         if !has("SIM_") {
             return Self {
                 fault: by_chance,

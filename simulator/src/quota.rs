@@ -6,6 +6,14 @@ use tokio::time::Instant;
 
 use crate::config::Quotas;
 
+/// Requests that are judged together, apart from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bucket {
+    Chat,
+    Embeddings,
+    Vision,
+}
+
 /// What a quota limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limited {

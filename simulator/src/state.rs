@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -11,8 +12,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    ConfigError, Control, SimulatorConfig, Stats,
-    quota::{Exceeded, Levels, Quota},
+    ConfigError, Control, Quotas, SimulatorConfig, Stats,
+    quota::{Bucket, Exceeded, Levels, Quota},
     stats::Ledger,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct App {
 #[derive(Debug)]
 pub(crate) struct Books {
     pub(crate) ledger: Ledger,
-    quota: Quota,
+    quotas: BTreeMap<Bucket, Quota>,
     since: Instant,
 }
 
@@ -42,7 +43,7 @@ impl App {
             config: RwLock::new(Arc::new(config)),
             books: Mutex::new(Books {
                 ledger: Ledger::default(),
-                quota: Quota::default(),
+                quotas: BTreeMap::new(),
                 since: began,
             }),
             number: AtomicU64::new(0),
@@ -85,16 +86,18 @@ impl App {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges a request against the quota, counting it.
+    /// Judges a request against the quota of its bucket, counting it.
     pub(crate) fn admit(
         &self,
-        config: &SimulatorConfig,
+        bucket: Bucket,
+        quotas: &Quotas,
         tokens: u64,
     ) -> (Result<(), Exceeded>, Levels) {
         let mut books = self.books();
         // Inside of the lock, so that arrivals are in order.
         let now = Instant::now();
-        let judged = books.quota.admit(now, &config.quotas, tokens);
+        let quota = books.quotas.entry(bucket).or_default();
+        let judged = quota.admit(now, quotas, tokens);
         if judged.0.is_ok() {
             books.ledger.accepted(self.unix_ms(now));
         }
@@ -119,7 +122,7 @@ impl App {
     pub(crate) fn reset(&self) {
         let mut books = self.books();
         books.ledger.clear();
-        books.quota = Quota::default();
+        books.quotas.clear();
         books.since = Instant::now();
         self.number.store(0, Ordering::Relaxed);
     }

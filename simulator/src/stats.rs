@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::Kind;
+
 /// Seconds of history that are kept.
 const HISTORY: usize = 15 * 60;
 /// Distinct tasks that are told apart; about 70 MB at most.
@@ -15,15 +17,16 @@ const MOST_TASKS: usize = 4_000_000;
 /// What `GET /_stats` answers. Times are milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Chat requests that arrived.
+    /// Requests to services that arrived.
     pub requests: u64,
     /// Answers by status; requests without an answer are in `closed` and `abandoned`.
     pub by_status: BTreeMap<u16, u64>,
     /// Answers that a provider would bill: every 200, also those `reset` or `malformed`.
     pub paid: u64,
-    /// Distinct tasks among the paid answers, by the header `x-filefleet-task`.
+    /// Distinct tasks among the paid answers, by the header `x-filefleet-task`. A task that is
+    /// paid at several kinds of service counts at each.
     pub distinct_tasks: u64,
-    /// Paid answers for a task that had one already.
+    /// Paid answers for a task that had one of the same kind already.
     pub repeated: u64,
     /// Paid answers to requests without the header.
     pub untagged: u64,
@@ -43,6 +46,8 @@ pub struct Stats {
     pub input_tokens: u64,
     /// Completion tokens of paid answers.
     pub output_tokens: u64,
+    /// The same per kind of service; kinds without a request are left out.
+    pub kinds: BTreeMap<Kind, KindStats>,
     /// Requests in flight now.
     pub in_flight: u64,
     /// The most that were ever in flight.
@@ -53,6 +58,21 @@ pub struct Stats {
     pub last_request_ms: Option<u64>,
     /// Seconds in which something was judged, in order, of the last 15 minutes of activity.
     pub seconds: Vec<Second>,
+}
+
+/// What one kind of service was asked and paid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindStats {
+    /// Requests that arrived.
+    pub requests: u64,
+    /// As [`Stats::paid`].
+    pub paid: u64,
+    /// As [`Stats::distinct_tasks`].
+    pub distinct_tasks: u64,
+    /// As [`Stats::repeated`].
+    pub repeated: u64,
+    /// As [`Stats::untagged`].
+    pub untagged: u64,
 }
 
 /// What was judged within one second.
@@ -69,6 +89,7 @@ pub struct Second {
 /// An answer that was paid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paid {
+    pub(crate) kind: Kind,
     pub(crate) task: Option<u64>,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
@@ -83,8 +104,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn arrived(&mut self, at_ms: u64) -> usize {
+    pub(crate) fn arrived(&mut self, kind: Kind, at_ms: u64) -> usize {
         self.stats.requests += 1;
+        self.stats.kinds.entry(kind).or_default().requests += 1;
         self.stats.first_request_ms.get_or_insert(at_ms);
         self.stats.last_request_ms = Some(at_ms);
         self.stats.in_flight += 1;
@@ -117,12 +139,21 @@ impl Ledger {
         self.stats.paid += 1;
         self.stats.input_tokens += paid.input_tokens;
         self.stats.output_tokens += paid.output_tokens;
-        match paid.task {
-            None => self.stats.untagged += 1,
-            Some(task) if self.tasks.contains(&task) => self.stats.repeated += 1,
+        let kind = self.stats.kinds.entry(paid.kind).or_default();
+        kind.paid += 1;
+        match paid.task.map(|task| paid.kind.of_task(task)) {
+            None => {
+                self.stats.untagged += 1;
+                kind.untagged += 1;
+            }
+            Some(task) if self.tasks.contains(&task) => {
+                self.stats.repeated += 1;
+                kind.repeated += 1;
+            }
             Some(_) if self.tasks.len() >= MOST_TASKS => self.stats.tasks_overflowed = true,
             Some(task) => {
                 self.tasks.insert(task);
+                kind.distinct_tasks += 1;
             }
         }
     }
@@ -198,6 +229,7 @@ mod tests {
 
     fn paid(task: Option<u64>) -> Paid {
         Paid {
+            kind: Kind::Chat,
             task,
             input_tokens: 3,
             output_tokens: 2,
@@ -220,6 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn a_task_is_repeated_only_at_the_same_kind_of_service() {
+        let mut ledger = Ledger::default();
+        ledger.paid(paid(Some(7)));
+        let vision = Paid {
+            kind: Kind::Vision,
+            ..paid(Some(7))
+        };
+        ledger.paid(vision);
+        assert_eq!(ledger.snapshot().repeated, 0);
+        ledger.paid(vision);
+        let stats = ledger.snapshot();
+        assert_eq!((stats.repeated, stats.distinct_tasks), (1, 2));
+        assert_eq!(stats.kinds[&Kind::Vision].repeated, 1);
+        assert_eq!(stats.kinds[&Kind::Chat].repeated, 0);
+    }
+
+    #[test]
     fn history_is_bounded() {
         let mut ledger = Ledger::default();
         for second in 0..2_000 {
@@ -235,8 +284,8 @@ mod tests {
     #[test]
     fn clearing_keeps_what_is_in_flight() {
         let mut ledger = Ledger::default();
-        ledger.arrived(1);
-        ledger.arrived(2);
+        ledger.arrived(Kind::Chat, 1);
+        ledger.arrived(Kind::Chat, 2);
         ledger.left();
         ledger.clear();
         let stats = ledger.snapshot();

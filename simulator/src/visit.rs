@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{state::App, stats::Ledger};
+use crate::{Kind, state::App, stats::Ledger};
 
 /// A request in flight. Dropped without being settled, its client has left.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    pub(crate) fn arrive(app: Arc<App>) -> Self {
+    pub(crate) fn arrive(app: Arc<App>, kind: Kind) -> Self {
         let arrived = Instant::now();
         let at = app.unix_ms(arrived);
-        let in_flight = app.books().ledger.arrived(at);
+        let in_flight = app.books().ledger.arrived(kind, at);
         Self {
             number: app.next_number(),
             app,

@@ -11,10 +11,11 @@ use filefleet_shared::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    account::account,
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
-    service::{Answer, BoundStep, CallError, StepInput},
+    service::{Accepted, Answer, BoundStep, CallError, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -147,10 +148,15 @@ struct Attempts<'a> {
 
 impl Attempts<'_> {
     async fn run(&mut self) -> Verdict {
-        let loaded = if self.step.call.needs_content() {
+        let continues = self.message.continuation.is_some();
+        let loaded = if self.step.call.needs_content() && !continues {
             match input::load(self.context, self.step, &self.message.file).await {
                 Ok(loaded) => loaded,
                 Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
+                    tracing::warn!(
+                        run = %self.message.run, seq = self.message.seq, %error,
+                        "put off: the file cannot be read here now",
+                    );
                     self.counted = 1;
                     return self.later(self.context.retry.wait(self.attempt()), error.cause());
                 }
@@ -162,7 +168,10 @@ impl Attempts<'_> {
         self.input_changed = loaded.changed;
         loop {
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(answer)) => return self.succeeded(answer),
+                Called::Answered(Ok(Reply::Answered(answer))) => return self.succeeded(answer),
+                Called::Answered(Ok(Reply::Accepted(accepted))) => {
+                    return self.continued(&accepted);
+                }
                 Called::Answered(Err(error)) => error,
                 // Handing back is free where nothing was tried; else the attempts must travel.
                 Called::NotStarted if self.counted + self.deferred == 0 => {
@@ -238,45 +247,9 @@ impl Attempts<'_> {
             });
         drop(permit);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
-        self.account(&result);
+        let continues = self.message.continuation.is_some();
+        self.usage.add(&account(self.lane, &result, continues));
         Called::Answered(result)
-    }
-
-    /// What an answer, good or bad, says about the service and about money.
-    fn account(&mut self, result: &Result<Answer, CallError>) {
-        let calls = Usage {
-            calls: 1,
-            ..Usage::default()
-        };
-        let used = match result {
-            Ok(answer) => Usage {
-                calls: 1,
-                ..answer.usage
-            },
-            Err(CallError::Rejected { usage, .. }) => Usage { calls: 1, ..*usage },
-            Err(CallError::Unreachable(detail)) => {
-                self.lane.breaker.unreachable(detail);
-                return;
-            }
-            Err(CallError::Timeout(_)) => {
-                self.usage.add(&calls);
-                return;
-            }
-            Err(
-                CallError::Unauthorized(_)
-                | CallError::Misconfigured(_)
-                | CallError::QuotaExhausted(_),
-            ) => return,
-            Err(
-                CallError::RateLimited { .. }
-                | CallError::Overloaded { .. }
-                | CallError::Malformed(_),
-            ) => calls,
-        };
-        self.lane.breaker.answered();
-        self.lane.stats.input_tokens.add(used.input_tokens);
-        self.lane.stats.output_tokens.add(used.output_tokens);
-        self.usage.add(&used);
     }
 
     fn count(&mut self, wait: &Wait) {
@@ -333,6 +306,12 @@ impl Attempts<'_> {
         outcome::failed(self.context, self.message, &self.envelope.headers, ended)
     }
 
+    /// What was accepted is kept before its result is asked for, so that it is never paid again.
+    fn continued(&self, accepted: &Accepted) -> Verdict {
+        let headers = &self.envelope.headers;
+        outcome::continued(self.context, self.message, headers, self.ended(), accepted)
+    }
+
     fn succeeded(&self, answer: Answer) -> Verdict {
         let next = self
             .step
@@ -351,7 +330,7 @@ impl Attempts<'_> {
 }
 
 enum Called {
-    Answered(Result<Answer, CallError>),
+    Answered(Result<Reply, CallError>),
     /// A drain came first.
     NotStarted,
     /// The service was paused first.

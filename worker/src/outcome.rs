@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
-    service::{Answer, BoundStep},
+    service::{Accepted, Answer, BoundStep},
 };
 
 /// Outputs of earlier steps that travel in a message, all together.
@@ -78,6 +78,7 @@ fn go_on(
         .outputs
         .insert(message.step.clone(), answer.output);
     following.step.clone_from(&next.name);
+    following.continuation = None;
     following.usage = ended.usage;
     let outputs = serde_json::to_vec(&following.outputs).map_or(usize::MAX, |json| json.len());
     if outputs > MAX_OUTPUTS_BYTES {
@@ -92,6 +93,34 @@ fn go_on(
                 service: next.service.clone(),
             },
             headers: Headers::traced(headers.trace.map(TraceContext::child)),
+            body,
+        }]),
+        Err(error) => unwritable(context, message, headers, ended, &error),
+    }
+}
+
+/// The message that asks for the result of a call that was accepted.
+pub(crate) fn continued(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+    accepted: &Accepted,
+) -> Verdict {
+    let now = UnixMillis::now();
+    let mut following = message.continued(accepted.state.clone(), now);
+    following.usage = ended.usage;
+    let service = ended.service.clone().unwrap_or_default();
+    match wire::encode(&following) {
+        Ok(body) => Verdict::Done(vec![Message {
+            id: following.message_id(),
+            route: Route::Work { service },
+            headers: Headers {
+                attempt: ended.attempts,
+                first_attempt: Some(ended.started),
+                not_before: Some(now.after(accepted.check_after)),
+                ..Headers::traced(headers.trace)
+            },
             body,
         }]),
         Err(error) => unwritable(context, message, headers, ended, &error),

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use crate::{breaker::PauseKind, retry::RetryPolicy, service::CallError};
 
+/// Shortest time between two questions for the result of an operation.
+const POLL: Duration = Duration::from_secs(1);
+/// Longest time between two questions for the result of an operation.
+const LONGEST_POLL: Duration = Duration::from_secs(60);
+
 /// What is known when a call has failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
@@ -86,6 +91,7 @@ pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decisio
             counted: true,
             delay: policy.wait(at.attempt),
         },
+        CallError::Pending { retry_after } => return pending(*retry_after, at, policy),
         CallError::Unauthorized(_) => return Decision::Pause(PauseKind::Unauthorized),
         CallError::Misconfigured(_) => return Decision::Pause(PauseKind::Misconfigured),
         CallError::QuotaExhausted(_) => return Decision::Pause(PauseKind::QuotaExhausted),
@@ -97,6 +103,27 @@ pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decisio
         }
     };
     place(&row, error, at, policy)
+}
+
+/// An operation that is not finished waits in the broker: holding deliveries would bound how many
+/// operations run at once.
+fn pending(retry_after: Option<Duration>, at: Situation, policy: &RetryPolicy) -> Decision {
+    let grown = POLL.saturating_mul(1 << at.deferred.min(5));
+    let delay = retry_after.unwrap_or(grown).clamp(POLL, LONGEST_POLL);
+    if at.age.saturating_add(delay) > policy.total {
+        return Decision::Fail {
+            cause: "operation_unfinished".to_owned(),
+            detail: format!(
+                "the service did not finish within {:.1} h",
+                policy.total.as_secs_f64() / 3600.0
+            ),
+        };
+    }
+    Decision::PutOff(Wait {
+        delay,
+        counted: false,
+        cause: "pending",
+    })
 }
 
 /// Where a wait happens: in the worker, in the broker, or not at all.

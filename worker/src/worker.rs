@@ -15,9 +15,10 @@ use tokio::{
 use crate::{
     breaker::{Breaker, Pause},
     consume::{DrainEnd, QueueLoop},
-    context::{Context, Lane, Lanes, Stats},
+    context::{Context, Lane, Lanes, Stats, Throttles},
     inflight::InFlight,
     input,
+    limiter::Limiter,
     retry::RetryPolicy,
     service::Catalog,
 };
@@ -123,7 +124,7 @@ impl Worker {
                 let lane = Lane {
                     service: service.name.clone(),
                     in_flight: service.in_flight,
-                    calls: Semaphore::new(service.in_flight),
+                    calls: Limiter::new(service.in_flight),
                     breaker: Breaker::new(service.name.clone()),
                     stats: stats.clone(),
                 };
@@ -171,6 +172,14 @@ impl Worker {
             .iter()
             .map(|(name, lane)| (name.clone(), lane.breaker.watch()))
             .collect()
+    }
+
+    /// Which services throttle, live.
+    #[must_use]
+    pub fn throttles(&self) -> Throttles {
+        Throttles {
+            lanes: self.lanes.values().cloned().collect(),
+        }
     }
 
     /// Works until `stop` turns true or a pill of the current epoch comes, then drains.

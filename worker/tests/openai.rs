@@ -13,7 +13,7 @@ use filefleet_shared::wire::{FileRef, RunId, StepMessage, TaskId};
 use filefleet_simulator::{Down, Faults, Quirk, Simulator, SimulatorConfig, start};
 use filefleet_worker::{
     config::Config,
-    service::{Answer, BoundStep, CallError, Catalog, CatalogOptions, StepInput},
+    service::{Answer, BoundStep, CallError, Catalog, CatalogOptions, Reply, StepInput},
 };
 use serde_json::Value;
 
@@ -70,7 +70,10 @@ async fn call(step: &BoundStep, seq: u64, content: &'static [u8]) -> Result<Answ
         message: &message,
         content: Bytes::from_static(content),
     };
-    step.call.call(input).await
+    match step.call.call(input).await? {
+        Reply::Answered(answer) => Ok(answer),
+        Reply::Accepted(accepted) => panic!("chat answers at once: {accepted:?}"),
+    }
 }
 
 async fn answer(simulator: &Simulator) -> Result<Answer, CallError> {

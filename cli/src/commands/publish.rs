@@ -23,6 +23,7 @@ use crate::{
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
+    place::of_run,
     progress::{Moment, Progress, entries, print_json, print_line, tell},
     signals::Signals,
 };
@@ -77,7 +78,7 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
         return Err(no_files(&args.dir, published.unreadable));
     }
     // The run is the broker's now: the next publish of this directory is a new one.
-    let done = manifest.with_extension(format!("{run}.jsonl"));
+    let done = of_run(&manifest, run);
     std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
     say(json, &published, &done);
     // What was asked for is done, whether the broker still answers or not.

@@ -20,7 +20,7 @@ use std::{
 use filefleet_shared::wire::{CollectionId, Outcome, RunClosed, RunId, Status, VERSION};
 use serde::{Deserialize, Serialize};
 
-pub use again::{is_finished, roll_over};
+pub use again::{is_finished, roll_over, set_aside};
 pub use finished::{FinishedFiles, each_finished};
 pub use summary::{CallTimes, RunStatus, Summary};
 pub(crate) use tally::Tally;

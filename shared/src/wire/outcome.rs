@@ -148,6 +148,9 @@ pub struct Usage {
     /// Of `output_tokens`, those spent on reasoning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reasoning_tokens: u64,
+    /// Pages of documents, as the service counted them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pages: u64,
 }
 
 #[expect(
@@ -172,6 +175,7 @@ impl Usage {
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
         self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
         self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
+        self.pages = self.pages.saturating_add(other.pages);
     }
 }
 

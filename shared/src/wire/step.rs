@@ -45,6 +45,21 @@ pub struct StepMessage {
     /// What the steps before this one used, summed.
     #[serde(default, skip_serializing_if = "super::Usage::is_zero")]
     pub usage: super::Usage,
+    /// A call that the service has accepted and goes on with by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<Continuation>,
+}
+
+/// What a worker needs to ask for the result of a call that was accepted, and so was paid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Continuation {
+    /// Counts the continuations of one step, from 1.
+    pub number: u32,
+    /// What the service calls the operation: an id, never a URL or a secret.
+    pub state: Value,
+    /// When the service accepted it, by the worker's clock.
+    pub accepted: UnixMillis,
 }
 
 impl StepMessage {
@@ -61,6 +76,21 @@ impl StepMessage {
             file,
             outputs: BTreeMap::new(),
             usage: super::Usage::default(),
+            continuation: None,
+        }
+    }
+
+    /// The same step, after its service has accepted a call.
+    #[must_use]
+    pub fn continued(&self, state: Value, accepted: UnixMillis) -> Self {
+        let number = self.continuation.as_ref().map_or(0, |before| before.number);
+        Self {
+            continuation: Some(Continuation {
+                number: number.saturating_add(1),
+                state,
+                accepted,
+            }),
+            ..self.clone()
         }
     }
 
@@ -73,10 +103,15 @@ impl StepMessage {
         }
     }
 
-    /// The id of this step on the wire: the same over every retry and redelivery.
+    /// The id of this step on the wire: the same over every retry and redelivery, another one
+    /// after each continuation.
     #[must_use]
     pub fn message_id(&self) -> String {
-        format!("{}:{}:{}", self.run, self.seq, self.step)
+        let id = format!("{}:{}:{}", self.run, self.seq, self.step);
+        match &self.continuation {
+            None => id,
+            Some(continuation) => format!("{id}+{}", continuation.number),
+        }
     }
 }
 

@@ -106,7 +106,12 @@ proptest! {
     #[test]
     fn ids_are_the_same_on_every_attempt_and_differ_by_task_and_step(message in step()) {
         let task = message.task();
-        prop_assert_eq!(message.message_id(), format!("{}:{}:{}", task.run, task.seq, message.step));
+        let id = format!("{}:{}:{}", task.run, task.seq, message.step);
+        let once = message.continued(json!("operation"), UnixMillis(1));
+        let fresh = StepMessage { continuation: None, ..message };
+        prop_assert_eq!(fresh.message_id(), id.clone());
+        let number = once.continuation.as_ref().unwrap().number;
+        prop_assert_eq!(once.message_id(), format!("{id}+{number}"));
         prop_assert_eq!(task.to_string(), format!("{}/{}", task.run, task.seq));
         prop_assert_eq!(task.run.to_string().parse::<RunId>().unwrap(), task.run);
     }
@@ -271,11 +276,17 @@ fn a_full_message_has_every_property_of_its_schema() {
     step.usage.calls = 1;
     step.usage.cached_tokens = 1;
     step.usage.reasoning_tokens = 1;
+    step.usage.pages = 1;
+    let step = step.continued(json!("operation"), UnixMillis(1));
     let schema = serde_json::to_value(schema("step").unwrap()).unwrap();
     let names = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let step = Value::from(as_json(&step));
     assert_eq!(names(&step), names(&schema["properties"]));
-    for (part, def) in [("file", "FileRef"), ("usage", "Usage")] {
+    for (part, def) in [
+        ("file", "FileRef"),
+        ("usage", "Usage"),
+        ("continuation", "Continuation"),
+    ] {
         assert_eq!(
             names(&step[part]),
             names(&schema["$defs"][def]["properties"])

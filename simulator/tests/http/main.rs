@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed; clippy does not see that helpers are tests"
 )]
 
+mod embeddings;
 mod faults;
 mod quirks;
 mod quotas;
@@ -13,6 +14,7 @@ mod requests;
 mod samples;
 mod shapes;
 mod stats;
+mod vision;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod again;
 mod bad_input;
 mod collecting;
 mod faults;

@@ -62,15 +62,6 @@ fn has_poison(sim: &Sim, others: bool, finishing: &mut Process) -> bool {
     }
 }
 
-/// The calls of a process that was killed are gone.
-fn is_quiet(sim: &Sim) {
-    let start = Instant::now();
-    while sim.stats()["in_flight"] != 0 {
-        assert!(start.elapsed() < LIMIT, "a dead process still calls");
-        pause();
-    }
-}
-
 fn assert_only_the_poison_failed(place: &Place) {
     let results = Results::read(&place.out());
     results.assert_exactly_once(FILES as u64);
@@ -99,7 +90,7 @@ fn a_file_that_kills_every_worker_is_a_named_failure_and_takes_no_other_along() 
             break worker;
         }
         worker.kill9();
-        is_quiet(&sim);
+        sim.wait_until_quiet();
         deaths += 1;
         assert!(deaths <= DEATHS, "{}", collector.log());
     };
@@ -139,7 +130,7 @@ fn a_file_that_kills_the_whole_run_is_a_named_failure_when_it_was_started_often_
             break run;
         }
         run.kill9();
-        is_quiet(&sim);
+        sim.wait_until_quiet();
         deaths += 1;
         assert!(deaths <= DEATHS);
     };

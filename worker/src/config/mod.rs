@@ -1,5 +1,7 @@
 //! The whole configuration of a worker: one TOML file, or none for a single question.
 
+mod action;
+mod digest;
 mod pipeline;
 mod quick;
 mod service;
@@ -11,9 +13,10 @@ use filefleet_shared::config::{
 };
 
 use crate::retry::RetryPolicy;
+pub use action::Action;
 pub use pipeline::StepConfig;
 pub use quick::QuickConfig;
-pub use service::{OpenAiConfig, ServiceConfig};
+pub use service::{OpenAiConfig, ServiceConfig, ServiceKind};
 
 /// A configuration that was checked: names exist, templates compile, numbers are in range.
 #[derive(Clone, Debug)]
@@ -80,7 +83,13 @@ impl Config {
         let worker = read_worker(&mut root);
         let retry = read_retry(&mut root);
         let (names, services) = service::read_all(&mut root);
-        let pipelines = pipeline::read_all(&mut root, &names);
+        let pipelines = pipeline::read_all(
+            &mut root,
+            pipeline::Services {
+                names: &names,
+                right: &services,
+            },
+        );
         let config = Self {
             broker,
             roots,

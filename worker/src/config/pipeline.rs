@@ -1,13 +1,14 @@
 //! `[[pipeline.NAME]]`: steps in the order a file goes through them.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::collections::BTreeMap;
 
 use filefleet_shared::config::{Section, check_name};
 
-use crate::service::{
-    Prompt, RESERVED_NAMES,
-    openai::{ChatConfig, ChatParameters, ContentMode, Detail},
+use super::{
+    action::{self, Action},
+    service::ServiceConfig,
 };
+use crate::service::RESERVED_NAMES;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -16,14 +17,23 @@ pub struct StepConfig {
     pub name: String,
     /// Name of its service; such a service exists.
     pub service: String,
-    /// What it asks.
-    pub chat: ChatConfig,
+    /// What it asks of it.
+    pub action: Action,
 }
 
-/// Reads every pipeline. `services` are the names that stand in the configuration, right or wrong.
+/// The services that steps can name.
+#[derive(Clone, Copy)]
+pub(super) struct Services<'a> {
+    /// Names that stand in the configuration, right or wrong.
+    pub(super) names: &'a [String],
+    /// Those that are right.
+    pub(super) right: &'a BTreeMap<String, ServiceConfig>,
+}
+
+/// Reads every pipeline.
 pub(super) fn read_all(
     root: &mut Section<'_>,
-    services: &[String],
+    services: Services<'_>,
 ) -> BTreeMap<String, Vec<StepConfig>> {
     let mut section = root.section("pipeline");
     let mut pipelines = BTreeMap::new();
@@ -47,7 +57,7 @@ pub(super) fn read_all(
 
 fn read_step(
     mut section: Section<'_>,
-    services: &[String],
+    services: Services<'_>,
     earlier: &mut Vec<String>,
 ) -> Option<StepConfig> {
     let name = section.string("name");
@@ -58,18 +68,17 @@ fn read_step(
         section.error("name", message);
     }
     if let Some(service) = &service
-        && !services.contains(service)
+        && !services.names.contains(service)
     {
-        let known = services.join(", ");
+        let known = services.names.join(", ");
         section.error(
             "service",
             format!("there is no [service.{service}]; there is: {known}"),
         );
     }
-    section.require("chat");
-    let chat = section
-        .opt_section("chat")
-        .and_then(|chat| read_chat(chat, earlier));
+    let kind = service.as_ref().and_then(|name| services.right.get(name));
+    let kind = kind.map(|service| &service.kind);
+    let action = action::read(&mut section, kind, earlier);
     section.finish();
     let new = |name: &&String| !earlier.contains(name) && !RESERVED_NAMES.contains(&name.as_str());
     let new = name.as_ref().filter(new).cloned();
@@ -77,7 +86,7 @@ fn read_step(
     Some(StepConfig {
         name: name?,
         service: service?,
-        chat: chat?,
+        action: action?,
     })
 }
 
@@ -92,97 +101,4 @@ fn check_step_name(name: &str, earlier: &[String]) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-fn read_chat(mut section: Section<'_>, earlier: &[String]) -> Option<ChatConfig> {
-    const DETAILS: &[(&str, Detail)] = &[
-        ("auto", Detail::Auto),
-        ("low", Detail::Low),
-        ("high", Detail::High),
-    ];
-    const MODES: &[(&str, ContentMode)] = &[
-        ("auto", ContentMode::Auto),
-        ("text", ContentMode::Text),
-        ("image", ContentMode::Image),
-        ("none", ContentMode::None),
-    ];
-    let model = section.string("model");
-    let prompt = read_prompt(&mut section, earlier);
-    let system = section.opt_string("system");
-    let system = system.map(|source| compile(&section, "system", &source, earlier));
-    let parameters = ChatParameters {
-        max_tokens: section.opt_integer("max_tokens", 1..=10_000_000),
-        temperature: section.opt_number("temperature", 0.0..=2.0),
-        top_p: section.opt_number("top_p", 0.0..=1.0),
-        seed: section.opt_integer("seed", i64::MIN..=i64::MAX),
-    };
-    let json = section.opt_bool("json").unwrap_or_default();
-    let detail = section.opt_enum("detail", DETAILS).unwrap_or_default();
-    let content = section.opt_enum("content", MODES).unwrap_or_default();
-    let prompts: Vec<&Prompt> = [
-        prompt.as_deref(),
-        system.as_ref().and_then(Option::as_deref),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let wants_text = prompts.iter().any(|prompt| prompt.mentions_text());
-    if wants_text && matches!(content, ContentMode::None | ContentMode::Image) {
-        section.error(
-            "content",
-            "leaves out the text that a prompt asks for with `text`",
-        );
-    }
-    if json && prompt.is_some() && !prompts.iter().any(|prompt| prompt.mentions_json()) {
-        section.error(
-            "json",
-            "needs the word JSON in a prompt: OpenAI refuses it otherwise",
-        );
-    }
-    section.finish();
-    Some(ChatConfig {
-        model: model?,
-        prompt: prompt?,
-        system: system.flatten(),
-        parameters,
-        json,
-        detail,
-        content,
-    })
-}
-
-fn read_prompt(section: &mut Section<'_>, earlier: &[String]) -> Option<Arc<Prompt>> {
-    let inline = section.opt_string("prompt");
-    let file = section.opt_path("prompt_file");
-    if section.has("prompt") == section.has("prompt_file") {
-        section.error("prompt", "write either `prompt` or `prompt_file`");
-        return None;
-    }
-    if let Some(source) = inline {
-        return compile(section, "prompt", &source, earlier);
-    }
-    let file = file?;
-    match fs::read_to_string(&file) {
-        Ok(source) => compile(section, "prompt_file", &source, earlier),
-        Err(error) => {
-            section.error(
-                "prompt_file",
-                format!("cannot read {}: {error}", file.display()),
-            );
-            None
-        }
-    }
-}
-
-fn compile(
-    section: &Section<'_>,
-    key: &str,
-    source: &str,
-    earlier: &[String],
-) -> Option<Arc<Prompt>> {
-    let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
-    Prompt::compile(source, &earlier)
-        .map_err(|message| section.error(key, message))
-        .ok()
-        .map(Arc::new)
 }

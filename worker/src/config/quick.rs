@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use filefleet_shared::config::{ConfigError, ConfigErrors, Secret, SecretSource};
 
-use super::{Config, OpenAiConfig, ServiceConfig, StepConfig, WorkerConfig, service::EXPOSED};
+use super::{
+    Action, Config, OpenAiConfig, ServiceConfig, ServiceKind, StepConfig, WorkerConfig,
+    service::EXPOSED,
+};
 use crate::{
     retry::RetryPolicy,
     service::{
@@ -105,7 +108,7 @@ impl Config {
         let step = StepConfig {
             name: step,
             service: service_name.clone(),
-            chat: ChatConfig {
+            action: Action::Chat(ChatConfig {
                 model,
                 prompt: Arc::new(prompt),
                 system: None,
@@ -113,7 +116,7 @@ impl Config {
                 json: false,
                 detail: Detail::default(),
                 content: ContentMode::default(),
-            },
+            }),
         };
         Self {
             broker: None,
@@ -127,10 +130,10 @@ impl Config {
 }
 
 fn service_at(endpoint: Endpoint, key: Option<Secret>) -> ServiceConfig {
-    ServiceConfig::new(OpenAiConfig {
+    ServiceConfig::new(ServiceKind::OpenAi(OpenAiConfig {
         endpoint,
         key,
         organization: None,
         max_tokens_field: None,
-    })
+    }))
 }

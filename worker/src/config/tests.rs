@@ -5,7 +5,7 @@ use filefleet_shared::config::{BrokerConfig, ConfigErrors};
 use super::*;
 use crate::service::{
     Catalog, CatalogOptions,
-    openai::{ContentMode, Detail, Dialect, MaxTokensField},
+    openai::{ChatConfig, ContentMode, Detail, Dialect, MaxTokensField},
 };
 
 fn report(text: &str) -> String {
@@ -55,7 +55,6 @@ f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
 f.toml:10: retry.base: `base` must not be more than `cap`
 f.toml:12: service.gpt.kind: "openal" is not one of `openai`
-f.toml:13: service.gpt.endpoint: would send the key unencrypted over the network; use https://, or set `insecure = true`
 f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
 f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
 f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
@@ -122,12 +121,13 @@ fn the_example_still_parses_with_every_default_switched_on() {
     assert_eq!(config.retry, plain.retry);
     let [with, without] = [&config, &plain].map(|config| {
         let mut service = config.services["gpt"].clone();
-        service.openai.organization = None;
-        service.openai.max_tokens_field = None;
+        let ServiceKind::OpenAi(openai) = &mut service.kind;
+        openai.organization = None;
+        openai.max_tokens_field = None;
         service
     });
     assert_eq!(with, without);
-    let chat = &config.pipelines["invoices"][0].chat;
+    let chat = chat(&config, "invoices");
     assert_eq!(
         (chat.content, chat.detail, chat.json),
         (ContentMode::Auto, Detail::Auto, false)
@@ -138,6 +138,17 @@ fn the_example_still_parses_with_every_default_switched_on() {
         (broker.namespace, broker.publishers, times)
     };
     assert_eq!(read(&config.broker), read(&plain.broker));
+}
+
+fn openai<'a>(config: &'a Config, service: &str) -> &'a OpenAiConfig {
+    let ServiceKind::OpenAi(openai) = &config.services[service].kind;
+    openai
+}
+
+/// The first step of a pipeline.
+fn chat<'a>(config: &'a Config, pipeline: &str) -> &'a ChatConfig {
+    let Action::Chat(chat) = &config.pipelines[pipeline][0].action;
+    chat
 }
 
 #[test]
@@ -155,13 +166,13 @@ endpoint = "https://x.openai.azure.com/openai/v1/"
 "#;
     let config = Config::parse("f.toml", text).unwrap();
     let a = &config.services["a"];
-    assert_eq!(a.openai.endpoint.dialect(), Dialect::Azure);
-    assert_eq!(a.openai.max_tokens_field, Some(MaxTokensField::MaxTokens));
-    assert_eq!(a.timeout, Duration::from_secs(30));
+    assert_eq!(openai(&config, "a").endpoint.dialect(), Dialect::Azure);
     assert_eq!(
-        config.services["b"].openai.endpoint.dialect(),
-        Dialect::AzureV1
+        openai(&config, "a").max_tokens_field,
+        Some(MaxTokensField::MaxTokens)
     );
+    assert_eq!(a.timeout, Duration::from_secs(30));
+    assert_eq!(openai(&config, "b").endpoint.dialect(), Dialect::AzureV1);
 }
 
 #[test]
@@ -209,7 +220,7 @@ fn prompts_come_from_files_beside_the_configuration() {
     };
     fs::write(&path, step("prompt_file = \"p.txt\"")).unwrap();
     let config = Config::load(&path).unwrap();
-    assert!(config.pipelines["x"][0].chat.prompt.mentions_text());
+    assert!(chat(&config, "x").prompt.mentions_text());
 
     let missing = report(&step("prompt_file = \"nowhere.txt\""));
     assert!(

@@ -2,15 +2,14 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use filefleet_shared::config::{Secret, SecretError};
+use filefleet_shared::config::SecretError;
 use reqwest::header::InvalidHeaderValue;
 
 use super::{
     Service,
-    openai::{Access, Chat, EndpointError},
-    transport,
+    openai::{self, EndpointError},
 };
-use crate::config::{Config, ServiceConfig, StepConfig};
+use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
 
 /// How a catalog is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,7 +98,7 @@ impl Catalog {
         let mut errors = Vec::new();
         let mut accesses = BTreeMap::new();
         for (name, service) in &config.services {
-            match access(name, service, options) {
+            match Access::new(name, service, options) {
                 Ok(access) => drop(accesses.insert(name.as_str(), access)),
                 Err(error) => errors.push(error),
             }
@@ -115,7 +114,7 @@ impl Catalog {
                     continue;
                 };
                 let next = steps.get(index + 1).map(|next| next.name.clone());
-                match bind(pipeline, step, service, access.clone()) {
+                match bind(pipeline, step, service, access) {
                     Ok(step) => bound.push(BoundStep { next, ..step }),
                     Err(error) => errors.push(error),
                 }
@@ -166,57 +165,46 @@ impl Catalog {
     }
 }
 
-fn access(
-    name: &str,
-    service: &ServiceConfig,
-    options: &CatalogOptions,
-) -> Result<Access, BuildError> {
-    let openai = &service.openai;
-    let (endpoint, key) = match &options.rehearse {
-        Some(base) => {
-            let endpoint =
-                openai
-                    .endpoint
-                    .rehearsed(base)
-                    .map_err(|source| BuildError::Simulator {
-                        service: name.to_owned(),
+/// A service that can be called.
+#[derive(Clone)]
+enum Access {
+    OpenAi(openai::Access),
+}
+
+impl Access {
+    fn new(
+        name: &str,
+        service: &ServiceConfig,
+        options: &CatalogOptions,
+    ) -> Result<Self, BuildError> {
+        match &service.kind {
+            ServiceKind::OpenAi(config) => {
+                openai::Access::new(name, service, config, options).map(Self::OpenAi)
+            }
+        }
+    }
+
+    fn call(&self, step: &StepConfig) -> Result<Arc<dyn Service>, BuildError> {
+        match (self, &step.action) {
+            (Self::OpenAi(access), Action::Chat(chat)) => {
+                let chat = openai::Chat::new(access, chat.clone()).map_err(|source| {
+                    BuildError::Header {
+                        service: step.service.clone(),
                         source,
-                    })?;
-            (endpoint, None)
+                    }
+                })?;
+                Ok(Arc::new(chat))
+            }
         }
-        None => {
-            let key = openai.key.as_ref().map(Secret::resolve).transpose()?;
-            (openai.endpoint.clone(), key)
-        }
-    };
-    let client = transport::client(endpoint.base(), service.in_flight, service.connect_timeout)
-        .map_err(|source| BuildError::Client {
-            service: name.to_owned(),
-            source,
-        })?;
-    Ok(Access {
-        client,
-        endpoint,
-        key,
-        organization: openai.organization.clone(),
-    })
+    }
 }
 
 fn bind(
     pipeline: &str,
     step: &StepConfig,
     service: &ServiceConfig,
-    access: Access,
+    access: &Access,
 ) -> Result<BoundStep, BuildError> {
-    let openai = &service.openai;
-    // As the real service wants it, also in a rehearsal.
-    let field = openai.endpoint.max_tokens_field(&step.chat.model);
-    let field = openai.max_tokens_field.unwrap_or(field);
-    let chat =
-        Chat::new(access, step.chat.clone(), field).map_err(|source| BuildError::Header {
-            service: step.service.clone(),
-            source,
-        })?;
     Ok(BoundStep {
         pipeline: pipeline.to_owned(),
         name: step.name.clone(),
@@ -224,7 +212,7 @@ fn bind(
         next: None,
         timeout: service.timeout,
         max_file_bytes: service.max_file_bytes,
-        call: Arc::new(chat),
+        call: access.call(step)?,
     })
 }
 

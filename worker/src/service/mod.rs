@@ -24,7 +24,7 @@ pub trait Service: Send + Sync {
     ///
     /// # Errors
     /// A [`CallError`] that says what the worker must do.
-    async fn call(&self, input: StepInput<'_>) -> Result<Answer, CallError>;
+    async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError>;
 
     /// The file itself is needed, not only outputs of earlier steps.
     fn needs_content(&self) -> bool;
@@ -35,8 +35,34 @@ pub trait Service: Send + Sync {
 pub struct StepInput<'a> {
     /// File reference and outputs of earlier steps.
     pub message: &'a StepMessage,
-    /// Bytes of the file; empty if [`Service::needs_content`] is false.
+    /// Bytes of the file; empty if [`Service::needs_content`] is false, and for a continuation.
     pub content: Bytes,
+}
+
+/// How a service takes a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// With its answer.
+    Answered(Answer),
+    /// It works on it, and must be asked for the answer later.
+    Accepted(Accepted),
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answered(answer)
+    }
+}
+
+/// A call that was accepted, and so is paid: from now on only its result is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// What [`StepInput::message`] will have as continuation: an id, never a URL or a secret.
+    pub state: Value,
+    /// What is known to be used already.
+    pub usage: Usage,
+    /// When to ask first.
+    pub check_after: Duration,
 }
 
 /// What a service gave.
@@ -76,6 +102,12 @@ pub enum CallError {
     /// The answer cannot be read; it was probably paid. Try again; costs an attempt.
     #[error("malformed answer: {0}")]
     Malformed(String),
+    /// The service still works on an accepted call: ask again; costs no attempt.
+    #[error("not finished yet")]
+    Pending {
+        /// What the service asked for, as it said it.
+        retry_after: Option<Duration>,
+    },
     /// Key refused (401, 403): every file would fail, so the service is paused.
     #[error("unauthorized: {0}")]
     Unauthorized(String),
@@ -92,7 +124,7 @@ pub enum CallError {
         cause: &'static str,
         /// For a person; no file content and no secret.
         detail: String,
-        /// What was paid all the same.
+        /// What was paid all the same; no calls, if it was decided here.
         usage: Usage,
     },
 }
@@ -105,6 +137,23 @@ impl CallError {
             cause,
             detail: detail.into(),
             usage: Usage::default(),
+        }
+    }
+
+    /// The same error after a call was made: what a service rejects counts as a call.
+    #[must_use]
+    pub fn called(self) -> Self {
+        match self {
+            Self::Rejected {
+                cause,
+                detail,
+                usage,
+            } => Self::Rejected {
+                cause,
+                detail,
+                usage: Usage { calls: 1, ..usage },
+            },
+            other => other,
         }
     }
 }

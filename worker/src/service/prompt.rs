@@ -18,6 +18,7 @@ const NAME: &str = "prompt";
 /// It sees `text`, `file.key`, `file.name`, `file.size`, `file.media_type`, each earlier step's
 /// output by the step's name, and all of them in `outputs` for names that are no identifiers.
 pub struct Prompt {
+    source: String,
     environment: Environment<'static>,
     mentions_text: bool,
     mentions_outputs: bool,
@@ -55,12 +56,19 @@ impl Prompt {
             }
         }
         Ok(Self {
+            source: source.to_owned(),
             mentions_text: names.contains("text"),
             mentions_outputs: names.contains("outputs")
                 || earlier.iter().any(|step| names.contains(*step)),
             mentions_json: source.to_lowercase().contains("json"),
             environment,
         })
+    }
+
+    /// The template as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The file's text has a place of its own in the template.

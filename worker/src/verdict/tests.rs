@@ -97,6 +97,11 @@ fn table() -> Vec<(CallError, &'static str, &'static str)> {
             "pause quota_exhausted",
             "pause quota_exhausted",
         ),
+        (
+            CallError::Pending { retry_after: None },
+            "put off free",
+            "put off free",
+        ),
         (rejected(), "fail refusal", "fail refusal"),
     ]
 }
@@ -138,7 +143,7 @@ fn the_table_names_every_kind_of_error() {
         .map(|(error, ..)| discriminant(error))
         .collect();
     // A new variant does not compile in `decide` without a row; here it must get a test.
-    assert_eq!(seen.len(), 9);
+    assert_eq!(seen.len(), 10);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use filefleet_producer::{
 use filefleet_shared::broker::{Broker, BrokerError, Queue};
 use filefleet_shared::wire::{FleetState, RunId};
 use filefleet_worker::{
-    Report, Stats, WorkerError,
+    Report, Stats, Throttles, WorkerError,
     breaker::{Pause, PauseKind},
 };
 use tokio::{
@@ -71,6 +71,7 @@ pub(crate) async fn drive(
     reopen(&parts.broker, &reopened).await?;
     let stats = parts.worker.stats();
     let pauses = parts.worker.pauses();
+    let throttles = parts.worker.throttles();
     let (report, collected) = watch::channel(CollectProgress::default());
     let (enough, enough_asked) = watch::channel(false);
     let mut drive = Drive {
@@ -91,6 +92,7 @@ pub(crate) async fn drive(
         collected,
         stats,
         pauses,
+        throttles,
         progress: Progress::new(json, "finished"),
         problem: None,
     };
@@ -155,6 +157,7 @@ struct Drive {
     collected: watch::Receiver<CollectProgress>,
     stats: Arc<Stats>,
     pauses: Vec<(String, watch::Receiver<Option<Pause>>)>,
+    throttles: Throttles,
     progress: Progress,
     problem: Option<CommandError>,
 }
@@ -290,7 +293,7 @@ impl Drive {
             let pause = pause.borrow();
             let pause = pause.as_ref()?;
             let patience = match (pause.kind, pause.answered_before) {
-                (PauseKind::Unreachable, true) => LOST,
+                (PauseKind::Unreachable, true) | (PauseKind::Failing, _) => LOST,
                 (PauseKind::Unreachable, false) => NEVER_REACHED,
                 _ => Duration::ZERO,
             };
@@ -303,6 +306,19 @@ impl Drive {
         }
     }
 
+    /// Services that are paused or throttle.
+    fn troubles(&self) -> Vec<String> {
+        let paused = self.pauses.iter().filter_map(|(service, pause)| {
+            let kind = pause.borrow().as_ref()?.kind;
+            Some(format!("{service}: {}", kind.as_str()))
+        });
+        let throttled =
+            self.throttles.now().into_iter().map(|(service, left)| {
+                format!("{service}: throttled for {:.1} s", left.as_secs_f64())
+            });
+        paused.chain(throttled).collect()
+    }
+
     fn moment(&self) -> Moment {
         let publishing = self.publishing.borrow();
         let shown = collecting::moment(&self.collected.borrow());
@@ -310,14 +326,7 @@ impl Drive {
             total: publishing.scanned.then_some(publishing.planned),
             published: publishing.confirmed,
             in_flight: self.stats.in_hand(),
-            paused: self
-                .pauses
-                .iter()
-                .filter_map(|(service, pause)| {
-                    let kind = pause.borrow().as_ref()?.kind;
-                    Some(format!("{service}: {}", kind.as_str()))
-                })
-                .collect(),
+            paused: self.troubles(),
             ..shown
         }
     }

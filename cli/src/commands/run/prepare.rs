@@ -12,7 +12,7 @@ use filefleet_producer::{
     sink::{self, FinishedFiles},
 };
 use filefleet_shared::{
-    broker::{Broker, BrokerError, embedded::EmbeddedBroker},
+    broker::{Broker, BrokerError, embedded::EmbeddedBroker, rabbit::RabbitConfig},
     files::Roots,
     wire::RunId,
 };
@@ -23,6 +23,7 @@ use filefleet_worker::{
     service::{Catalog, CatalogOptions},
 };
 
+use super::origin::{Answers, Claim};
 use crate::{
     args::RunArgs,
     commands::{
@@ -33,7 +34,7 @@ use crate::{
     connect,
     exit::{CommandError, Exit},
     pipeline::{self, Entry},
-    place::OutDir,
+    place::{OutDir, of_run},
     progress::tell,
 };
 
@@ -45,6 +46,7 @@ const QUICK_IN_FLIGHT: usize = 16;
 /// A run that can start.
 pub(crate) struct Prepared {
     pub(crate) simulator: Option<Simulator>,
+    pub(crate) claim: Claim,
     pub(crate) parts: Parts,
 }
 
@@ -77,16 +79,12 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         .map_err(CommandError::usage)?;
 
     let out = begin(args)?;
-    let (broker, embedded): (Arc<dyn Broker>, bool) = if args.broker.broker.is_some() {
-        (
-            connect::rabbit(&args.broker, config.broker.as_ref()).await?,
-            false,
-        )
-    } else {
-        (
-            Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
-            true,
-        )
+    let rabbit = rabbit(args, &config)?;
+    let claim = claim(args, &directory, &config, &entry, &out, rabbit.as_ref())?;
+    let embedded = rabbit.is_none();
+    let broker: Arc<dyn Broker> = match rabbit {
+        Some(settings) => connect::open(settings).await?,
+        None => Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
     };
     let worker = Worker::new(
         broker.clone(),
@@ -112,7 +110,42 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         collect,
         out,
     };
-    Ok(Prepared { simulator, parts })
+    claim.record()?;
+    Ok(Prepared {
+        simulator,
+        claim,
+        parts,
+    })
+}
+
+/// The RabbitMQ that was asked for.
+fn rabbit(args: &RunArgs, config: &Config) -> Result<Option<RabbitConfig>, CommandError> {
+    if args.broker.broker.is_none() {
+        return Ok(None);
+    }
+    connect::settings(&args.broker, config.broker.as_ref()).map(Some)
+}
+
+/// Takes the output directory, if its answers are of this very pipeline.
+fn claim(
+    args: &RunArgs,
+    directory: &Path,
+    config: &Config,
+    entry: &Entry,
+    out: &OutDir,
+    rabbit: Option<&RabbitConfig>,
+) -> Result<Claim, CommandError> {
+    let digest = config
+        .answers_digest(&entry.pipeline, args.rehearse)
+        .map_err(CommandError::usage)?;
+    let answers = Answers {
+        directory: directory.display().to_string(),
+        pipeline: entry.pipeline.clone(),
+        rehearsal: args.rehearse,
+        digest,
+    };
+    let place = rabbit.map(RabbitConfig::place).transpose()?;
+    Claim::take(out, answers, place, args.redo)
 }
 
 /// Which files, and that results do not get among them.
@@ -188,26 +221,27 @@ fn not_opened(error: &BrokerError) -> CommandError {
     }
 }
 
-/// The run to go on with, or a new one that skips what is finished.
+/// The run to go on with or a new one, and the files that are finished.
+///
+/// A run that was interrupted while it scanned leaves them out too: it has not come to them all.
 fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), CommandError> {
     let collected = |error: sink::SinkError| collect_failed(error.into());
     let begun = Header::read(&out.manifest()).map_err(|error| publish_failed(error.into()))?;
-    if let Some(header) = begun {
-        if !sink::is_finished(out.path(), header.run).map_err(collected)? {
-            tell(&format!("going on with run {}", header.run));
-            return Ok((header.run, None));
+    let run = match begun {
+        Some(begun) if !sink::is_finished(out.path(), begun.run).map_err(collected)? => {
+            tell(&format!("going on with run {}", begun.run));
+            begun.run
         }
-        let done = out
-            .manifest()
-            .with_extension(format!("{}.jsonl", header.run));
-        std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
-    }
+        Some(finished) => {
+            let done = of_run(&out.manifest(), finished.run);
+            std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
+            RunId::mint()
+        }
+        None => RunId::mint(),
+    };
     let mut finished = FinishedFiles::default();
     finished.add(out.path()).map_err(collected)?;
-    Ok((
-        RunId::mint(),
-        (!finished.is_empty()).then(|| Arc::new(finished)),
-    ))
+    Ok((run, (!finished.is_empty()).then(|| Arc::new(finished))))
 }
 
 fn publish_options(
@@ -232,4 +266,22 @@ fn publish_options(
         skip,
         windows: Windows::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::origin::tests::begin, *};
+
+    #[test]
+    fn a_run_that_goes_on_does_not_pay_again_for_what_earlier_runs_have_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = OutDir::new(dir.path());
+        std::fs::create_dir(out.state()).unwrap();
+        let run = begin(&out, None);
+        let line = r#"{"file":"a.txt","root":"run","size":1}"#;
+        std::fs::write(out.path().join(sink::RESULTS), format!("{line}\n")).unwrap();
+        let (going_on, finished) = which_run(&out).unwrap();
+        assert_eq!(going_on, run);
+        assert_eq!(finished.unwrap().len(), 1);
+    }
 }

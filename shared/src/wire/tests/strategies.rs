@@ -55,19 +55,21 @@ fn file() -> impl Strategy<Value = FileRef> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    prop_oneof![Just([0; 5]), any::<[u64; 5]>(),].prop_map(
+    prop_oneof![Just([0; 6]), any::<[u64; 6]>(),].prop_map(
         |[
             calls,
             input_tokens,
             output_tokens,
             cached_tokens,
             reasoning_tokens,
+            pages,
         ]| Usage {
             calls,
             input_tokens,
             output_tokens,
             cached_tokens,
             reasoning_tokens,
+            pages,
         },
     )
 }
@@ -81,12 +83,20 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
         file(),
         outputs,
         usage(),
+        option::of((answer(), instant())),
     )
         .prop_map(
-            |(run, seq, [pipeline, step], file, outputs, usage)| StepMessage {
-                outputs,
-                usage,
-                ..StepMessage::first(TaskId { run, seq }, &pipeline, &step, file)
+            |(run, seq, [pipeline, step], file, outputs, usage, accepted)| {
+                let task = TaskId { run, seq };
+                let step = StepMessage {
+                    outputs,
+                    usage,
+                    ..StepMessage::first(task, &pipeline, &step, file)
+                };
+                match accepted {
+                    None => step,
+                    Some((state, at)) => step.continued(state, at),
+                }
             },
         )
 }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+
 use crate::service::CallError;
 
 /// What of the file a step sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ContentMode {
     /// An image if the bytes are one, else text; nothing if the prompt works on earlier outputs.
     #[default]
@@ -61,8 +64,7 @@ pub(crate) fn read<'a>(
         (ContentMode::Auto | ContentMode::Text, _) => {
             decode(bytes).map(Content::Text).ok_or_else(|| {
                 let found = image.unwrap_or(media_type);
-                let detail = format!("{found}: binary where text is wanted");
-                CallError::rejected("not_text", detail)
+                CallError::rejected("not_text", why_not_text(bytes, found))
             })
         }
     }
@@ -103,6 +105,17 @@ fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
     };
     // Valid UTF-8 all the same, but in no text: some binary formats are all ASCII and NUL.
     (!text.as_bytes().contains(&0)).then_some(text)
+}
+
+/// Old encodings are the common case that a person can mend.
+fn why_not_text(bytes: &[u8], found: &str) -> String {
+    match str::from_utf8(bytes) {
+        Err(error) if found.starts_with("text/") && !bytes.contains(&0) => format!(
+            "{found}: not UTF-8 from byte {} on; convert it, for example with iconv",
+            error.valid_up_to()
+        ),
+        _ => format!("{found}: binary where text is wanted"),
+    }
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
@@ -164,6 +177,10 @@ mod tests {
         let image = "image/png: binary where text is wanted".to_owned();
         assert_eq!(cause(PNG, ContentMode::Text), ("not_text", image));
         assert_eq!(cause(b"hello", ContentMode::Image).0, "not_image");
+        assert_eq!(
+            why_not_text(b"caf\xe9", "text/plain"),
+            "text/plain: not UTF-8 from byte 3 on; convert it, for example with iconv"
+        );
     }
 
     #[test]

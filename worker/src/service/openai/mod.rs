@@ -1,5 +1,6 @@
 //! Chat completions of OpenAI and of the servers that speak like it.
 
+mod access;
 mod classify;
 mod content;
 mod endpoint;
@@ -11,14 +12,15 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use reqwest::{
     Client, Url,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Answer, CallError, Prompt, PromptError, Service, StepInput,
+    CallError, Prompt, PromptError, Reply, Service, StepInput,
     transport::{failure, read_body},
 };
+pub(crate) use access::Access;
 use content::Content;
 pub use content::ContentMode;
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
@@ -47,15 +49,6 @@ pub struct ChatConfig {
     pub content: ContentMode,
 }
 
-/// How requests to one endpoint are made.
-#[derive(Clone, Debug)]
-pub(crate) struct Access {
-    pub(crate) client: Client,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) key: Option<SecretString>,
-    pub(crate) organization: Option<String>,
-}
-
 /// One chat step, bound to its endpoint.
 pub(crate) struct Chat {
     client: Client,
@@ -69,18 +62,16 @@ pub(crate) struct Chat {
 impl Chat {
     /// # Errors
     /// The key or organization cannot be sent in a header.
-    pub(crate) fn new(
-        access: Access,
-        config: ChatConfig,
-        max_tokens: MaxTokensField,
-    ) -> Result<Self, InvalidHeaderValue> {
+    pub(crate) fn new(access: &Access, config: ChatConfig) -> Result<Self, InvalidHeaderValue> {
+        // As the real service wants it, also in a rehearsal.
+        let field = access.real.max_tokens_field(&config.model);
         Ok(Self {
-            headers: headers(&access)?,
+            headers: access.headers()?,
             url: access.endpoint.chat_url(&config.model),
-            client: access.client,
-            key: access.key,
+            client: access.client.clone(),
+            key: access.key.clone(),
+            max_tokens: access.max_tokens_field.unwrap_or(field),
             config,
-            max_tokens,
         })
     }
 
@@ -126,7 +117,7 @@ impl Chat {
 
 #[async_trait]
 impl Service for Chat {
-    async fn call(&self, input: StepInput<'_>) -> Result<Answer, CallError> {
+    async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
         let body = self.body(&input)?;
         let mut headers = self.headers.clone();
         let message = input.message;
@@ -143,18 +134,16 @@ impl Service for Chat {
         let response = request.send().await.map_err(failure)?;
         let status = response.status();
         if status.is_success() {
-            return response::interpret(&read_body(response).await?, self.config.json);
+            let body = read_body(response).await?;
+            let answer = response::interpret(&body, self.config.json);
+            return answer.map(Reply::Answered).map_err(CallError::called);
         }
         let headers = response.headers().clone();
         // The status alone says enough if the body does not come.
         let body = read_body(response).await.unwrap_or_default();
         let body = self.without_key(&body);
-        Err(classify::classify(
-            status,
-            &headers,
-            body.as_bytes(),
-            SystemTime::now(),
-        ))
+        let now = SystemTime::now();
+        Err(classify::classify(status, &headers, body.as_bytes(), now).called())
     }
 
     fn needs_content(&self) -> bool {
@@ -164,26 +153,6 @@ impl Service for Chat {
             ContentMode::Auto => self.text_has_a_place() || !self.config.prompt.mentions_outputs(),
         }
     }
-}
-
-fn headers(access: &Access) -> Result<HeaderMap, InvalidHeaderValue> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(key) = &access.key {
-        let key = key.expose_secret();
-        let (name, value) = match access.endpoint.dialect() {
-            Dialect::OpenAi => ("authorization", format!("Bearer {key}")),
-            Dialect::Azure | Dialect::AzureV1 => ("api-key", key.to_owned()),
-        };
-        let mut value = HeaderValue::try_from(value)?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    if let Some(organization) = &access.organization {
-        let name = HeaderName::from_static("openai-organization");
-        headers.insert(name, HeaderValue::try_from(organization)?);
-    }
-    Ok(headers)
 }
 
 fn prompt_error(error: PromptError) -> CallError {

@@ -174,6 +174,7 @@ mod tests {
     }
 
     const PAID: Usage = Usage {
+        pages: 0,
         calls: 1,
         input_tokens: 10,
         output_tokens: 4,

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::service::{tests::message, transport};
+use crate::service::{Answer, tests::message, transport};
 
 fn endpoint(text: &str, dialect: Option<Dialect>, version: Option<&str>) -> Endpoint {
     Endpoint::parse(text, dialect, version).unwrap()
@@ -159,10 +159,12 @@ fn chat_at(base: &str, key: Option<&str>, config: ChatConfig) -> Chat {
     let access = Access {
         client: transport::client(endpoint.base(), 4, std::time::Duration::from_secs(5)).unwrap(),
         key: key.map(SecretString::from),
+        real: endpoint.clone(),
         endpoint,
         organization: None,
+        max_tokens_field: Some(MaxTokensField::MaxTokens),
     };
-    Chat::new(access, config, MaxTokensField::MaxTokens).unwrap()
+    Chat::new(&access, config).unwrap()
 }
 
 fn body(config: ChatConfig, content: &'static [u8]) -> Result<Value, CallError> {
@@ -284,7 +286,11 @@ async fn call(answer: &str) -> (Result<Answer, CallError>, String) {
         message: &step,
         content: Bytes::from_static(b"hello"),
     };
-    (chat.call(input).await, request.await.unwrap())
+    let answer = chat.call(input).await.map(|reply| match reply {
+        Reply::Answered(answer) => answer,
+        Reply::Accepted(accepted) => panic!("chat answers at once: {accepted:?}"),
+    });
+    (answer, request.await.unwrap())
 }
 
 fn http(status: &str, headers: &str, body: &str) -> String {

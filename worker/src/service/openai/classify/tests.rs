@@ -149,7 +149,9 @@ fn word(error: &CallError) -> String {
         CallError::QuotaExhausted(_) => "quota".to_owned(),
         CallError::Malformed(_) => "malformed".to_owned(),
         CallError::Rejected { cause, .. } => (*cause).to_owned(),
-        other @ (CallError::Unreachable(_) | CallError::Timeout(_)) => panic!("{other}"),
+        other @ (CallError::Unreachable(_) | CallError::Timeout(_) | CallError::Pending { .. }) => {
+            panic!("{other}")
+        }
     }
 }
 

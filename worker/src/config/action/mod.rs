@@ -1,0 +1,88 @@
+//! What a step asks of its service: one table, one file per action.
+
+mod chat;
+
+use std::sync::Arc;
+
+use filefleet_shared::config::Section;
+
+use super::service::ServiceKind;
+use crate::service::{Prompt, openai::ChatConfig};
+
+/// What a step asks of its service.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// `chat`, of kind `openai`.
+    Chat(ChatConfig),
+}
+
+/// One action in a configuration.
+struct Entry {
+    key: &'static str,
+    /// Word of the kind of services that offer it.
+    kind: &'static str,
+    /// Reads its table, given the names of the steps before.
+    read: fn(Section<'_>, &[String]) -> Option<Action>,
+}
+
+const ENTRIES: &[Entry] = &[Entry {
+    key: "chat",
+    kind: "openai",
+    read: chat::read,
+}];
+
+/// Reads the one action of a step. `kind` is none if the step's service is wrong.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    kind: Option<&ServiceKind>,
+    earlier: &[String],
+) -> Option<Action> {
+    let offered = |entry: &&Entry| kind.is_none_or(|kind| kind.word() == entry.kind);
+    let asked: Vec<&Entry> = ENTRIES
+        .iter()
+        .filter(|entry| section.has(entry.key))
+        .collect();
+    let mut action = None;
+    for entry in &asked {
+        let table = section.opt_section(entry.key);
+        if let (Some(kind), false) = (kind, offered(entry)) {
+            let message = format!("is not offered by a service of kind {:?}", kind.word());
+            section.error(entry.key, message);
+        }
+        action = table.and_then(|table| (entry.read)(table, earlier));
+    }
+    match asked.as_slice() {
+        [one] => action.filter(|_| offered(one)),
+        [] => {
+            let keys: Vec<&str> = ENTRIES
+                .iter()
+                .filter(offered)
+                .map(|entry| entry.key)
+                .collect();
+            match keys.as_slice() {
+                [only] => section.require(only),
+                _ => section.error("service", format!("say what to do: {}", keys.join(", "))),
+            }
+            None
+        }
+        [first, second, ..] => {
+            let message = format!("one step does one thing; {:?} is there too", first.key);
+            section.error(second.key, message);
+            None
+        }
+    }
+}
+
+/// Compiles a template that sees the steps before.
+fn compile(
+    section: &Section<'_>,
+    key: &str,
+    source: &str,
+    earlier: &[String],
+) -> Option<Arc<Prompt>> {
+    let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
+    Prompt::compile(source, &earlier)
+        .map_err(|message| section.error(key, message))
+        .ok()
+        .map(Arc::new)
+}

@@ -1,0 +1,104 @@
+//! `[service.NAME]`: what is called, with its limits; one file per kind.
+
+mod openai;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use filefleet_shared::config::Section;
+
+pub use self::openai::OpenAiConfig;
+
+/// A service, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Most calls at once from one worker.
+    pub in_flight: usize,
+    /// Total deadline of one attempt.
+    pub timeout: Duration,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Larger files are refused.
+    pub max_file_bytes: u64,
+    /// What only services of its kind have.
+    pub kind: ServiceKind,
+}
+
+/// What kind of service it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// OpenAI and the servers that speak like it.
+    OpenAi(OpenAiConfig),
+}
+
+type Reader = fn(&mut Section<'_>) -> Option<ServiceKind>;
+
+const KINDS: &[(&str, Reader)] = &[("openai", openai::read)];
+
+impl ServiceKind {
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::OpenAi(_) => "openai",
+        }
+    }
+
+    /// Largest file that is sent, where the configuration does not say.
+    fn max_file_bytes(&self) -> u64 {
+        match self {
+            Self::OpenAi(_) => 20_000_000,
+        }
+    }
+}
+
+impl ServiceConfig {
+    pub(crate) fn new(kind: ServiceKind) -> Self {
+        Self {
+            in_flight: 16,
+            timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(10),
+            max_file_bytes: kind.max_file_bytes(),
+            kind,
+        }
+    }
+}
+
+/// The names that stand there, and the services that are right.
+pub(super) fn read_all(root: &mut Section<'_>) -> (Vec<String>, BTreeMap<String, ServiceConfig>) {
+    let mut section = root.section("service");
+    let names = section.names();
+    let services = names
+        .iter()
+        .filter_map(|name| Some((name.clone(), read(section.opt_section(name)?)?)))
+        .collect();
+    section.finish();
+    (names, services)
+}
+
+fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
+    section.require("kind");
+    let reader = section.opt_enum("kind", KINDS);
+    let kind = reader.and_then(|read| read(&mut section));
+    let mut limits = section.section("limits");
+    let in_flight = limits.opt_integer("in_flight", 1..=10_000);
+    limits.finish();
+    let timeout = section.opt_duration("timeout");
+    let connect_timeout = section.opt_duration("connect_timeout");
+    let max_file_bytes = section.opt_bytes("max_file_bytes");
+    // Without a kind nobody knows which other keys are right.
+    if reader.is_some() {
+        section.finish();
+    }
+    let default = ServiceConfig::new(kind?);
+    Some(ServiceConfig {
+        in_flight: in_flight.unwrap_or(default.in_flight),
+        timeout: timeout.unwrap_or(default.timeout),
+        connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
+        max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),
+        kind: default.kind,
+    })
+}
+
+/// Said of an endpoint that would get its key unencrypted.
+pub(super) const EXPOSED: &str =
+    "would send the key unencrypted over the network; use https://, or set `insecure = true`";
