@@ -66,6 +66,7 @@ give another one with -o, or --redo.")]
 Examples:
   filefleet publish scans -p invoices --broker amqp://localhost
   filefleet publish scans --include '*.pdf' --exclude 'drafts/**'
+  filefleet publish scans --skip-finished out       what is new, changed or failed
 
 A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
     Publish(PublishArgs),
@@ -231,6 +232,10 @@ pub(crate) struct PublishArgs {
     /// Where the journal is kept.
     #[arg(long, default_value = ".filefleet", value_name = "DIR")]
     pub(crate) state: PathBuf,
+    /// Leave out the files that are finished in an output directory of `collect`, and have not
+    /// changed since; may be given several times.
+    #[arg(long, value_name = "OUT")]
+    pub(crate) skip_finished: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
