@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use filefleet_shared::wire::RunId;
 
 const EXIT_CODES: &str = "\
@@ -66,6 +66,7 @@ give another one with -o, or --redo.")]
 Examples:
   filefleet publish scans -p invoices --broker amqp://localhost
   filefleet publish scans --include '*.pdf' --exclude 'drafts/**'
+  filefleet publish scans --skip-finished out       what is new, changed or failed
 
 A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
     Publish(PublishArgs),
@@ -168,6 +169,7 @@ pub(crate) struct ScanArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("without_limits").args(["model", "rehearse"]).multiple(true))]
 pub(crate) struct RunArgs {
     /// The directory.
     pub(crate) dir: PathBuf,
@@ -208,13 +210,28 @@ pub(crate) struct QuickArgs {
     #[arg(long, requires = "model")]
     pub(crate) prompt: Option<String>,
     /// OpenAI-compatible endpoint.
-    #[arg(long, default_value = "https://api.openai.com/v1", value_name = "URL")]
+    #[arg(
+        long,
+        default_value = "https://api.openai.com/v1",
+        value_name = "URL",
+        requires = "model"
+    )]
     pub(crate) endpoint: String,
     /// Environment variable that holds the key; empty for an endpoint without keys.
-    #[arg(long, default_value = "OPENAI_API_KEY", value_name = "NAME")]
+    #[arg(
+        long,
+        default_value = "OPENAI_API_KEY",
+        value_name = "NAME",
+        requires = "model"
+    )]
     pub(crate) key_env: String,
-    /// Most calls at the same time.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    /// Most calls at the same time; also in a rehearsal.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=2000),
+        requires = "without_limits"
+    )]
     pub(crate) in_flight: Option<u32>,
 }
 
@@ -231,6 +248,10 @@ pub(crate) struct PublishArgs {
     /// Where the journal is kept.
     #[arg(long, default_value = ".filefleet", value_name = "DIR")]
     pub(crate) state: PathBuf,
+    /// Leave out the files that are finished in an output directory of `collect`, and have not
+    /// changed since; may be given several times.
+    #[arg(long, value_name = "OUT")]
+    pub(crate) skip_finished: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]

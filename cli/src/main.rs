@@ -86,7 +86,7 @@ async fn dispatch(cli: Cli, signals: Signals) -> CommandResult {
     match cli.command {
         Command::Run(args) => Box::pin(commands::run::run(*args, json, signals)).await,
         Command::Publish(args) => Box::pin(commands::publish::publish(args, json, signals)).await,
-        Command::Worker(args) => Box::pin(commands::worker::worker(args, signals)).await,
+        Command::Worker(args) => Box::pin(commands::worker::worker(args, json, signals)).await,
         Command::Collect(args) => Box::pin(commands::collect::collect(args, json, signals)).await,
         Command::Status(args) => commands::status::status(args, json).await,
         Command::Stop(args) => commands::stop::stop(args, json).await,

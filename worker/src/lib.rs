@@ -18,4 +18,4 @@ pub mod verdict;
 mod worker;
 
 pub use context::{Counter, Stats, Throttles};
-pub use worker::{Left, Report, Worker, WorkerError, WorkerSettings};
+pub use worker::{Left, Phase, Report, Worker, WorkerError, WorkerSettings};

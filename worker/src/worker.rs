@@ -49,6 +49,18 @@ pub enum Left {
     Pill(Pill),
 }
 
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It reads the control log.
+    #[default]
+    Starting,
+    /// It takes steps.
+    Ready,
+    /// It takes no more, and finishes what it has.
+    Draining,
+}
+
 /// How a worker's life ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -90,6 +102,7 @@ pub struct Worker {
     lanes: Lanes,
     grace: Duration,
     stats: Arc<Stats>,
+    phase: watch::Sender<Phase>,
 }
 
 impl Worker {
@@ -136,6 +149,7 @@ impl Worker {
             lanes,
             grace: settings.grace,
             stats,
+            phase: watch::Sender::default(),
         })
     }
 
@@ -143,6 +157,12 @@ impl Worker {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
+    }
+
+    /// Where it is in its life, live.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// The services with their pauses, live.
@@ -186,6 +206,7 @@ impl Worker {
         for queue_loop in self.queue_loops() {
             loops.spawn(queue_loop.run(draining.clone(), self.grace));
         }
+        self.phase.send_replace(Phase::Ready);
         tracing::info!(worker = %self.context.worker, services = self.lanes.len(), "worker ready");
         let (left, mut ended) = tokio::select! {
             left = until_left(&mut stop, fleet, log) => (left, Ok(0)),
@@ -193,6 +214,7 @@ impl Worker {
             Some(first) = loops.join_next() => (Left::Asked, cut_off(first)),
         };
         drain.send_replace(true);
+        self.phase.send_replace(Phase::Draining);
         tracing::info!(in_hand = self.stats.in_hand(), "draining");
         while let Some(next) = loops.join_next().await {
             ended = match (ended, cut_off(next)) {

@@ -1,8 +1,8 @@
 //! `filefleet publish`: one task per file, on RabbitMQ.
 
+mod journal;
+
 use std::{
-    fmt,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,13 +10,16 @@ use std::{
 
 use filefleet_producer::{
     manifest::Header,
-    publish::{PublishError, PublishOptions, PublishProgress, Windows, publish as send},
+    publish::{PublishError, PublishOptions, PublishProgress, Published, Windows, publish as send},
     scan::ScanOptions,
+    sink::{FinishedFiles, RESULTS},
 };
 use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
-use sha2::{Digest, Sha256};
+use filefleet_worker::config::Config;
 use tokio::sync::watch;
 
+use self::journal::{JournalName, date, earlier};
+use super::collect::collect_failed;
 use crate::{
     args::{PublishArgs, ScanArgs},
     attendance::{Attendance, unattended},
@@ -33,40 +36,10 @@ const TICK: Duration = Duration::from_millis(200);
 /// Publishes a directory, or goes on where an interrupted publish was.
 pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals) -> CommandResult {
     let config = connect::needed_config(&args.config)?;
-    let entry = pipeline::find(&config, args.pipeline.as_deref())?;
-    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
-    let scan = scan_options(&args.scan, vec![args.state.clone()]);
-    scan.check().map_err(CommandError::usage)?;
     let settings = connect::settings(&args.broker, config.broker.as_ref())?;
-    let journal = JournalName {
-        directory: &directory,
-        pipeline: &entry.pipeline,
-        root: &args.root,
-        broker: &settings.place()?,
-    };
-    let manifest = args.state.join(journal.to_string());
-    let begun = Header::read(&manifest).map_err(|error| publish_failed(error.into()))?;
-    let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
-    if begun.is_some() {
-        tell(&format!(
-            "going on with run {run}, as {} says",
-            manifest.display()
-        ));
-    }
+    let options = options(&args, &config, &settings.place()?)?;
     let broker = connect::open(settings).await?;
-    let options = PublishOptions {
-        run,
-        root: args.root.clone(),
-        directory,
-        pipeline: entry.pipeline,
-        step: entry.step,
-        service: entry.service,
-        services: entry.services,
-        scan,
-        manifest: manifest.clone(),
-        skip: None,
-        windows: Windows::default(),
-    };
+    let (run, manifest) = (options.run, options.manifest.clone());
     let services = options.services.clone();
     let attendance = Attendance::watch(broker.clone(), services.clone(), json);
     let result = shown(broker.clone(), options, json, &mut signals).await;
@@ -75,7 +48,7 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     broker.close().await;
     let published = result?;
     if published.total == 0 {
-        return Err(no_files(&args.dir, published.unreadable));
+        return nothing(&args.dir, &published, json);
     }
     // The run is the broker's now: the next publish of this directory is a new one.
     let done = of_run(&manifest, run);
@@ -87,13 +60,100 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
     Ok(Exit::Success)
 }
 
+/// What to publish to the broker at `place`, and whether it goes on with something.
+fn options(
+    args: &PublishArgs,
+    config: &Config,
+    place: &str,
+) -> Result<PublishOptions, CommandError> {
+    let entry = pipeline::find(config, args.pipeline.as_deref())?;
+    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
+    let scan = scan_options(&args.scan, vec![args.state.clone()]);
+    scan.check().map_err(CommandError::usage)?;
+    let skip = finished(&args.skip_finished)?;
+    let journal = JournalName {
+        directory: &directory,
+        pipeline: &entry.pipeline,
+        root: &args.root,
+        broker: place,
+    };
+    let manifest = args.state.join(journal.to_string());
+    let header = |path: &Path| Header::read(path).map_err(|error| publish_failed(error.into()));
+    let begun = header(&manifest)?;
+    let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
+    if begun.is_some() {
+        let manifest = manifest.display();
+        tell(&format!("going on with run {run}, as {manifest} says"));
+    } else if skip.is_none()
+        && let Some(path) = earlier(&manifest).map_err(CommandError::local)?
+        && let Some(before) = header(&path)?
+    {
+        tell(&format!(
+            "this directory was published before, as run {} on {}: all its files are published \
+             again (--skip-finished OUT leaves out what is finished)",
+            before.run,
+            date(before.opened),
+        ));
+    }
+    Ok(PublishOptions {
+        run,
+        root: args.root.clone(),
+        directory,
+        pipeline: entry.pipeline,
+        step: entry.step,
+        service: entry.service,
+        services: entry.services,
+        scan,
+        manifest,
+        skip,
+        windows: Windows::default(),
+    })
+}
+
+/// The files that are finished in any of the directories.
+fn finished(outs: &[PathBuf]) -> Result<Option<Arc<FinishedFiles>>, CommandError> {
+    let mut finished = FinishedFiles::default();
+    for out in outs {
+        // A wrong name would have everything paid again.
+        if !out.join(RESULTS).exists() {
+            let message = format!("--skip-finished: no {RESULTS} in {}", out.display());
+            return Err(CommandError::usage(message));
+        }
+        finished
+            .add(out)
+            .map_err(|error| collect_failed(error.into()))?;
+    }
+    Ok((!outs.is_empty()).then(|| Arc::new(finished)))
+}
+
+/// No file was left to publish.
+fn nothing(dir: &Path, published: &Published, json: bool) -> CommandResult {
+    if published.skipped == 0 {
+        return Err(no_files(dir, published.unreadable));
+    }
+    if json {
+        let line = serde_json::json!({
+            "total": 0,
+            "unreadable": published.unreadable,
+            "skipped": published.skipped,
+        });
+        print_json("published", &line);
+    } else {
+        print_line(&format!(
+            "nothing to publish: all {} files are finished",
+            published.skipped
+        ));
+    }
+    Ok(Exit::Success)
+}
+
 /// Publishes with progress, until done or the first signal.
 async fn shown(
     broker: Arc<dyn Broker>,
     options: PublishOptions,
     json: bool,
     signals: &mut Signals,
-) -> Result<filefleet_producer::publish::Published, CommandError> {
+) -> Result<Published, CommandError> {
     let (report, watched) = watch::channel(PublishProgress::default());
     let (stop, stopped) = watch::channel(false);
     let mut progress = Progress::new(json, "published");
@@ -128,13 +188,14 @@ pub(crate) fn moment(shown: &PublishProgress) -> Moment {
     }
 }
 
-fn say(json: bool, published: &filefleet_producer::publish::Published, journal: &Path) {
+fn say(json: bool, published: &Published, journal: &Path) {
     if json {
         let line = serde_json::json!({
             "run": published.run,
             "epoch": published.epoch,
             "total": published.total,
             "unreadable": published.unreadable,
+            "skipped": published.skipped,
             "digest": published.digest,
             "journal": journal,
         });
@@ -144,6 +205,9 @@ fn say(json: bool, published: &filefleet_producer::publish::Published, journal: 
             "published {} files as run {}",
             published.total, published.run
         ));
+        if published.skipped > 0 {
+            print_line(&format!("left out {} that are finished", published.skipped));
+        }
         if published.unreadable > 0 {
             tell(&format!(
                 "{} could not be read",
@@ -196,104 +260,5 @@ pub(crate) fn publish_failed(error: PublishError) -> CommandError {
     CommandError {
         exit,
         message: error.to_string(),
-    }
-}
-
-/// What a publish is told by: started again with the same, it goes on in the same journal.
-///
-/// With another broker or root it is another publish, which must not take over the run of the
-/// first. The name is the same in every build, or an update would forget what was begun.
-struct JournalName<'a> {
-    directory: &'a Path,
-    pipeline: &'a str,
-    root: &'a str,
-    broker: &'a str,
-}
-
-/// Letters of a directory's name that its journal shows; names may be longer than fits.
-const SHOWN: usize = 20;
-
-impl fmt::Display for JournalName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut hash = Sha256::new();
-        let parts = [
-            self.directory.as_os_str().as_bytes(),
-            self.pipeline.as_bytes(),
-            self.root.as_bytes(),
-            self.broker.as_bytes(),
-        ];
-        for part in parts {
-            // With its length, so that no part can pass for the end of the one before.
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let name = self.directory.file_name().unwrap_or_default();
-        let shown: String = name.to_string_lossy().chars().take(SHOWN).collect();
-        write!(f, "publish-{shown}-{}-", self.pipeline)?;
-        let digest = hash.finalize();
-        digest
-            .iter()
-            .take(8)
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str(".jsonl")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn letters() -> JournalName<'static> {
-        JournalName {
-            directory: Path::new("/data/letters"),
-            pipeline: "describe",
-            root: "default",
-            broker: "rabbit:5672//#filefleet",
-        }
-    }
-
-    #[test]
-    fn a_journal_has_the_same_name_in_every_build() {
-        assert_eq!(
-            letters().to_string(),
-            "publish-letters-describe-a60ef3ff8c434dc5.jsonl"
-        );
-    }
-
-    #[test]
-    fn a_publish_to_another_broker_or_root_does_not_go_on_with_the_first() {
-        let others = [
-            JournalName {
-                directory: Path::new("/other/letters"),
-                ..letters()
-            },
-            JournalName {
-                pipeline: "sum",
-                ..letters()
-            },
-            JournalName {
-                root: "inbox",
-                ..letters()
-            },
-            JournalName {
-                broker: "rabbit:5672//#test",
-                ..letters()
-            },
-        ];
-        for other in others {
-            assert_ne!(other.to_string(), letters().to_string());
-        }
-    }
-
-    #[test]
-    fn a_directory_with_a_long_name_has_a_journal_too() {
-        let directory = PathBuf::from(format!("/{}", "\u{20ac}".repeat(85)));
-        let name = JournalName {
-            directory: &directory,
-            pipeline: &"p".repeat(63),
-            ..letters()
-        };
-        // Finished, it has the run's id in it too.
-        assert!(name.to_string().len() + RunId::mint().to_string().len() < 255);
     }
 }

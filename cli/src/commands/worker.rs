@@ -7,7 +7,7 @@ use filefleet_shared::{
     wire::PillMode,
 };
 use filefleet_worker::{
-    Left, Worker, WorkerError, WorkerSettings,
+    Left, Phase, Report, Stats, Worker, WorkerError, WorkerSettings,
     config::Config,
     service::{Catalog, CatalogOptions},
 };
@@ -17,6 +17,7 @@ use crate::{
     args::WorkerArgs,
     connect,
     exit::{CommandError, CommandResult, Exit},
+    progress::print_json,
     signals::Signals,
 };
 
@@ -24,29 +25,54 @@ use crate::{
 const DEFAULT_ROOT: &str = "default";
 
 /// Works until a signal or a pill.
-pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandResult {
+pub(crate) async fn worker(args: WorkerArgs, json: bool, mut signals: Signals) -> CommandResult {
     let config = connect::needed_config(&args.config)?;
     let roots = roots(&args, &config)?;
     let catalog =
         Catalog::build(&config, &CatalogOptions::default()).map_err(CommandError::usage)?;
     let mut settings = settings(&config, args.name.clone().unwrap_or_else(process_name));
     settings.grace = args.grace.unwrap_or(settings.grace);
+    let name = settings.name.clone();
     let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
     let worker = Worker::new(broker.clone(), catalog, roots, settings).map_err(failed)?;
-    let stats = worker.stats();
+    let (stats, mut phase) = (worker.stats(), worker.phase());
     let (stop, stopped) = watch::channel(false);
     let working = worker.run(stopped);
     tokio::pin!(working);
-    let ended = tokio::select! {
-        ended = &mut working => ended,
-        () = signals.stop() => {
-            stop.send_replace(true);
-            working.await
+    let mut asked = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            Ok(()) = phase.changed() => if json {
+                say_phase(*phase.borrow_and_update(), &name, &stats);
+            },
+            ended = &mut working => break ended,
+            () = signals.stop(), if !asked => {
+                asked = true;
+                stop.send_replace(true);
+            }
         }
     };
     broker.close().await;
-    let report = ended.map_err(failed)?;
-    let why = match report.left {
+    say_left(&ended.map_err(failed)?, &stats, json);
+    Ok(Exit::Success)
+}
+
+fn say_phase(phase: Phase, name: &str, stats: &Stats) {
+    match phase {
+        Phase::Starting => {}
+        Phase::Ready => print_json("ready", &serde_json::json!({ "worker": name })),
+        Phase::Draining => {
+            print_json(
+                "draining",
+                &serde_json::json!({ "in_hand": stats.in_hand() }),
+            );
+        }
+    }
+}
+
+fn say_left(report: &Report, stats: &Stats, json: bool) {
+    let why = match &report.left {
         Left::Asked => "asked to",
         Left::Pill(pill) => match pill.mode {
             PillMode::Complete => "the run is complete, and its collector stopped the fleet",
@@ -64,7 +90,19 @@ pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandRes
         joined = stats.joined.get(),
         "worker left",
     );
-    Ok(Exit::Success)
+    if json {
+        let left = serde_json::json!({
+            "why": why,
+            "cut": report.cut,
+            "settled": stats.settled.get(),
+            "calls": stats.calls.get(),
+            "retries": stats.retries.get(),
+            "put_off": stats.put_off.get(),
+            "lost": stats.lost.get(),
+            "joined": stats.joined.get(),
+        });
+        print_json("left", &left);
+    }
 }
 
 /// The settings of a configuration.

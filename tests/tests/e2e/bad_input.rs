@@ -319,3 +319,22 @@ fn usage_errors_have_their_own_exit_code_and_help_has_examples() {
         );
     }
 }
+
+#[test]
+fn flags_that_would_have_no_effect_are_refused_and_a_rehearsal_has_its_limit() {
+    let place = Place::with_files(8);
+    place.configure("http://127.0.0.1:9/v1", 4, "");
+    for flag in [
+        ["--in-flight", "2"],
+        ["--endpoint", "http://127.0.0.1:9/v1"],
+        ["--key-env", "KEY"],
+    ] {
+        let said = place.ends_with(2, "flag", &["run", "files", flag[0], flag[1]]);
+        assert!(said.contains("--model"), "{said}");
+    }
+    let rehearse = ["run", "files", "--rehearse", "--rehearse-latency", "300ms"];
+    let args = [&rehearse[..], &["--in-flight", "1"]].concat();
+    let start = std::time::Instant::now();
+    place.ends_with(0, "rehearse", &args);
+    assert!(start.elapsed().as_millis() > 8 * 300, "not one at a time");
+}

@@ -38,3 +38,37 @@ fn a_run_is_completed_in_the_directory_it_was_begun_in_and_others_are_told_which
     assert!(!fleet.place.path().join("other").exists());
     fleet.dismiss(workers);
 }
+
+#[test]
+fn a_directory_published_again_is_told_and_finished_files_can_be_left_out() {
+    let sim = Sim::with_latency(0);
+    let fleet = Fleet::new(20);
+    fleet.place.configure(&sim.url(), 10, "");
+    let url = fleet.url();
+    fleet.publish();
+    let workers = fleet.workers(1);
+    let mut collector = fleet.collector("collect", &[]);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+
+    let skipping = ["publish", "files", "--broker", &url, "--skip-finished"];
+    let with = |out| [&skipping[..], &[out]].concat();
+    let said = fleet.place.ends_with(2, "mistyped", &with("uot"));
+    assert!(said.contains("uot"), "{said}");
+    let mut nothing = fleet.place.filefleet("nothing", &with("out"));
+    assert_eq!(nothing.wait(LIMIT), 0, "{}", nothing.log());
+    assert!(nothing.out().contains("all 20"), "{}", nothing.out());
+    std::fs::write(fleet.place.files().join("new.txt"), "A new letter.").expect("a file");
+    fleet.place.ends_with(0, "new", &with("out"));
+    let mut collector = fleet
+        .place
+        .filefleet("collect-new", &["collect", "--broker", &url, "-o", "new"]);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    Results::read(&fleet.place.path().join("new")).assert_exactly_once(1);
+    assert_eq!(sim.paid(), (21, 0));
+
+    let said = fleet
+        .place
+        .ends_with(0, "all", &["publish", "files", "--broker", &url]);
+    assert!(said.contains("published before, as run"), "{said}");
+    fleet.dismiss(workers);
+}

@@ -187,14 +187,23 @@ fn config(args: &RunArgs) -> Result<Config, CommandError> {
         };
         return Config::quick(quick).map_err(CommandError::usage);
     }
-    match connect::config(&args.config)? {
-        Some(config) => Ok(config),
-        None if args.rehearse => Config::rehearsal().map_err(CommandError::usage),
-        None => Err(CommandError::usage(
-            "no configuration: write filefleet.toml here, name a file with --config, give --model \
-             and --prompt, or try --rehearse, which needs none",
-        )),
+    let mut config = match connect::config(&args.config)? {
+        Some(config) => config,
+        None if args.rehearse => Config::rehearsal().map_err(CommandError::usage)?,
+        None => {
+            return Err(CommandError::usage(
+                "no configuration: write filefleet.toml here, name a file with --config, give \
+                 --model and --prompt, or try --rehearse, which needs none",
+            ));
+        }
+    };
+    // Only in a rehearsal: elsewhere the limits of a configuration are a matter of quotas.
+    if let Some(in_flight) = args.quick.in_flight {
+        for service in config.services.values_mut() {
+            service.in_flight = in_flight as usize;
+        }
     }
+    Ok(config)
 }
 
 async fn simulator(args: &RunArgs) -> Result<Simulator, CommandError> {
