@@ -54,7 +54,7 @@ f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
 f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
 f.toml:10: retry.base: `base` must not be more than `cap`
-f.toml:12: service.gpt.kind: "openal" is not one of `openai`
+f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `http`
 f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
 f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
 f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
@@ -120,7 +120,9 @@ fn the_example_still_parses_with_every_default_switched_on() {
     assert_eq!(config.retry, plain.retry);
     let [with, without] = [&config, &plain].map(|config| {
         let mut service = config.services["gpt"].clone();
-        let ServiceKind::OpenAi(openai) = &mut service.kind;
+        let ServiceKind::OpenAi(openai) = &mut service.kind else {
+            panic!("{:?}", service.kind)
+        };
         openai.organization = None;
         openai.max_tokens_field = None;
         service
@@ -139,14 +141,18 @@ fn the_example_still_parses_with_every_default_switched_on() {
 }
 
 fn openai<'a>(config: &'a Config, service: &str) -> &'a OpenAiConfig {
-    let ServiceKind::OpenAi(openai) = &config.services[service].kind;
-    openai
+    match &config.services[service].kind {
+        ServiceKind::OpenAi(openai) => openai,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The first step of a pipeline.
 fn chat<'a>(config: &'a Config, pipeline: &str) -> &'a ChatConfig {
-    let Action::Chat(chat) = &config.pipelines[pipeline][0].action;
-    chat
+    match &config.pipelines[pipeline][0].action {
+        Action::Chat(chat) => chat,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

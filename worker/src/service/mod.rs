@@ -1,11 +1,14 @@
 //! AI services: one small trait, errors named by what the caller does.
 
 mod catalog;
+mod detail;
+pub mod http;
 pub mod openai;
 mod prompt;
+mod text;
 pub(crate) mod transport;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -121,7 +124,7 @@ pub enum CallError {
     #[error("{cause}: {detail}")]
     Rejected {
         /// A stable word to count by, like `content_filter` or `truncated`.
-        cause: &'static str,
+        cause: Cow<'static, str>,
         /// For a person; no file content and no secret.
         detail: String,
         /// What was paid all the same.
@@ -132,9 +135,9 @@ pub enum CallError {
 impl CallError {
     /// A refusal that was decided here, so nothing was paid.
     #[must_use]
-    pub fn rejected(cause: &'static str, detail: impl Into<String>) -> Self {
+    pub fn rejected(cause: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::Rejected {
-            cause,
+            cause: cause.into(),
             detail: detail.into(),
             usage: Usage::default(),
         }

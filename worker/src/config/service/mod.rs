@@ -1,12 +1,14 @@
 //! `[service.NAME]`: what is called, with its limits; one file per kind.
 
+mod http;
 mod openai;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use filefleet_shared::config::Section;
 
-pub use self::openai::OpenAiConfig;
+pub(super) use self::http::header_name;
+pub use self::{http::HttpConfig, openai::OpenAiConfig};
 
 /// A service, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +30,13 @@ pub struct ServiceConfig {
 pub enum ServiceKind {
     /// OpenAI and the servers that speak like it.
     OpenAi(OpenAiConfig),
+    /// Any HTTP service.
+    Http(HttpConfig),
 }
 
 type Reader = fn(&mut Section<'_>) -> Option<ServiceKind>;
 
-const KINDS: &[(&str, Reader)] = &[("openai", openai::read)];
+const KINDS: &[(&str, Reader)] = &[("openai", openai::read), ("http", http::read)];
 
 impl ServiceKind {
     /// Its word in the configuration.
@@ -40,13 +44,14 @@ impl ServiceKind {
     pub fn word(&self) -> &'static str {
         match self {
             Self::OpenAi(_) => "openai",
+            Self::Http(_) => "http",
         }
     }
 
     /// Largest file that is sent, where the configuration does not say.
     fn max_file_bytes(&self) -> u64 {
         match self {
-            Self::OpenAi(_) => 20_000_000,
+            Self::OpenAi(_) | Self::Http(_) => 20_000_000,
         }
     }
 }
