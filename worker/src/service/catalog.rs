@@ -6,7 +6,7 @@ use filefleet_shared::config::SecretError;
 use reqwest::header::InvalidHeaderValue;
 
 use super::{
-    Service, http,
+    Service, command, http,
     openai::{self, EndpointError},
 };
 use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
@@ -189,6 +189,7 @@ impl Catalog {
 enum Access {
     OpenAi(openai::Access),
     Http(http::Access),
+    Command(Arc<command::Program>),
 }
 
 impl Access {
@@ -203,6 +204,10 @@ impl Access {
             }
             ServiceKind::Http(config) => {
                 http::Access::new(name, service, config, options).map(Self::Http)
+            }
+            // In a rehearsal too: a program costs nothing, and later steps need what it gives.
+            ServiceKind::Command(config) => {
+                Ok(Self::Command(Arc::new(command::Program::new(config))))
             }
         }
     }
@@ -226,10 +231,15 @@ impl Access {
                 })?;
                 Ok(Arc::new(request))
             }
-            (Self::OpenAi(_) | Self::Http(_), _) => Err(BuildError::NotOffered {
-                step: step.name.clone(),
-                service: step.service.clone(),
-            }),
+            (Self::Command(program), Action::Run(config)) => {
+                Ok(Arc::new(command::Run::new(program.clone(), config.clone())))
+            }
+            (Self::OpenAi(_) | Self::Http(_) | Self::Command(_), _) => {
+                Err(BuildError::NotOffered {
+                    step: step.name.clone(),
+                    service: step.service.clone(),
+                })
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! AI services: one small trait, errors named by what the caller does.
 
 mod catalog;
+pub mod command;
 mod detail;
 pub mod http;
 pub mod openai;

@@ -3,13 +3,14 @@
 mod chat;
 mod poll;
 mod request;
+mod run;
 
 use std::sync::Arc;
 
 use filefleet_shared::config::Section;
 
 use super::service::ServiceKind;
-use crate::service::{Prompt, http::RequestConfig, openai::ChatConfig};
+use crate::service::{Prompt, command::RunConfig, http::RequestConfig, openai::ChatConfig};
 
 /// What a step asks of its service.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub enum Action {
     Chat(ChatConfig),
     /// `request`, of kind `http`.
     Request(Box<RequestConfig>),
+    /// `run`, of kind `command`.
+    Run(RunConfig),
 }
 
 /// One action in a configuration.
@@ -39,6 +42,11 @@ const ENTRIES: &[Entry] = &[
         key: "request",
         kind: "http",
         read: request::read,
+    },
+    Entry {
+        key: "run",
+        kind: "command",
+        read: run::read,
     },
 ];
 

@@ -140,7 +140,10 @@ fn read_body(section: &mut Section<'_>, method: &Method, earlier: &[String]) -> 
         }
         1 => {}
         _ if both => {}
-        _ => section.error("file", "write only one of `json`, `text`, `file`"),
+        _ => {
+            let second = if section.has("file") { "file" } else { "text" };
+            section.error(second, "write only one of `json`, `text`, `file`");
+        }
     }
     match (file, json, text) {
         (Some(FileAs::Bytes), ..) => Some(Body::File),

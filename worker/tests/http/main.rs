@@ -6,19 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{
-    collections::VecDeque,
-    io::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod server;
 
-use axum::{
-    Router,
-    body::{Bytes, to_bytes},
-    extract::{Request, State},
-    http::{Response, StatusCode},
-};
+use std::{io::Write, time::Duration};
+
+use bytes::Bytes;
 use filefleet_shared::{
     time::UnixMillis,
     wire::{FileRef, RunId, StepMessage, TaskId},
@@ -32,84 +24,7 @@ use filefleet_worker::{
 };
 use serde_json::{Value, json};
 
-/// What the server saw.
-#[derive(Clone, Debug)]
-struct Seen {
-    method: String,
-    target: String,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
-impl Seen {
-    fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(each, _)| each == name);
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
-type Answers = VecDeque<Response<String>>;
-
-/// Gives prepared answers in their order, and keeps what it was asked.
-#[derive(Clone, Default)]
-struct Server {
-    answers: Arc<Mutex<Answers>>,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    port: u16,
-}
-
-impl Server {
-    async fn start(answers: impl IntoIterator<Item = Response<String>>) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self {
-            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
-            port: listener.local_addr().unwrap().port(),
-            ..Self::default()
-        };
-        let router = Router::new().fallback(answer).with_state(server.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        server
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}/api", self.port)
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-async fn answer(State(server): State<Server>, request: Request) -> Response<String> {
-    let (head, body) = request.into_parts();
-    let body = to_bytes(body, 1 << 20).await.unwrap();
-    let headers = head.headers.iter().map(|(name, value)| {
-        (
-            name.to_string(),
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        )
-    });
-    server.seen.lock().unwrap().push(Seen {
-        method: head.method.to_string(),
-        target: head.uri.to_string(),
-        headers: headers.collect(),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    });
-    let next = server.answers.lock().unwrap().pop_front();
-    next.unwrap_or_else(|| said(500, "no answer left"))
-}
-
-fn said(status: u16, body: &str) -> Response<String> {
-    let mut response = Response::new(body.to_owned());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    response
-}
-
-fn with(mut response: Response<String>, name: &'static str, value: &str) -> Response<String> {
-    let value = value.parse().unwrap();
-    response.headers_mut().insert(name, value);
-    response
-}
+use server::{Server, said, with};
 
 fn build(
     endpoint: &str,
