@@ -25,7 +25,10 @@ pub(crate) fn account(lane: &Lane, result: &Result<Reply, CallError>, continues:
             ..accepted.usage
         },
         // Refused here, it counts no call.
-        Err(CallError::Rejected { usage, .. }) => *usage,
+        Err(CallError::Rejected { usage, .. }) => Usage {
+            calls: if continues { 0 } else { usage.calls },
+            ..*usage
+        },
         Err(CallError::Pending { .. }) => Usage::default(),
         Err(
             CallError::RateLimited { .. }

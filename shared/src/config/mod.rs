@@ -14,6 +14,7 @@ mod secret;
 mod section;
 mod suggest;
 mod units;
+mod value;
 
 pub use broker::{
     BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, DEFAULT_OUTAGE, RootConfig,

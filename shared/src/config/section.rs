@@ -287,7 +287,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&'d DeValue<'d>) -> Result<T, String>,
@@ -301,7 +301,7 @@ impl<'d> Section<'d> {
         result.map_err(|message| self.error(key, message)).ok()
     }
 
-    fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
+    pub(super) fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
         let (key, value) = self.table?.get_key_value(key)?;
         Some((key.span().start, Spanned::get_ref(value)))
     }
@@ -315,10 +315,10 @@ impl<'d> Section<'d> {
     }
 }
 
-fn text<'d>(value: &'d DeValue<'_>) -> Result<&'d str, String> {
+pub(super) fn text<'d>(value: &'d DeValue<'_>) -> Result<&'d str, String> {
     value.as_str().ok_or_else(|| expected("a string", value))
 }
 
-fn expected(what: &str, found: &DeValue<'_>) -> String {
+pub(super) fn expected(what: &str, found: &DeValue<'_>) -> String {
     format!("must be {what}, not {}", found.type_str())
 }

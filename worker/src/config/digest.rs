@@ -1,6 +1,8 @@
 //! What decides the answers of a pipeline, as one digest.
 
+use reqwest::Url;
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Config, OpenAiConfig, ServiceConfig, ServiceKind, StepConfig};
@@ -32,6 +34,16 @@ struct AskedStep<'a> {
 #[serde(rename_all = "snake_case")]
 enum What<'a> {
     Chat(AskedChat<'a>),
+    Written(AskedAsWritten<'a>),
+}
+
+/// Actions whose table says all that decides the answers.
+#[derive(Serialize)]
+struct AskedAsWritten<'a> {
+    action: &'static str,
+    table: Option<&'a Value>,
+    /// The endpoint, which a rehearsal does not ask, or the program.
+    of: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +97,7 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
         name,
         service: _,
         action,
+        written,
     } = step;
     let ServiceConfig {
         in_flight: _,
@@ -97,8 +110,24 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
         (Action::Chat(chat), ServiceKind::OpenAi(openai)) => {
             What::Chat(asked_chat(chat, openai, rehearsal))
         }
+        (action, kind) => What::Written(AskedAsWritten {
+            action: action.key(),
+            table: written.as_ref(),
+            of: asked_of(kind, rehearsal),
+        }),
     };
     AskedStep { name, what }
+}
+
+/// Where an answer comes from.
+fn asked_of(kind: &ServiceKind, rehearsal: bool) -> Option<String> {
+    let real = |url: &Url| (!rehearsal).then(|| url.to_string());
+    match kind {
+        ServiceKind::OpenAi(openai) => real(openai.endpoint.base()),
+        ServiceKind::Http(http) => real(http.address.base()),
+        // Programs run in rehearsals too.
+        ServiceKind::Command(command) => Some(command.program.display().to_string()),
+    }
 }
 
 fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) -> AskedChat<'a> {

@@ -16,7 +16,7 @@ use crate::retry::RetryPolicy;
 pub use action::Action;
 pub use pipeline::StepConfig;
 pub use quick::QuickConfig;
-pub use service::{OpenAiConfig, ServiceConfig, ServiceKind};
+pub use service::{CommandConfig, HttpConfig, OpenAiConfig, ServiceConfig, ServiceKind};
 
 /// A configuration that was checked: names exist, templates compile, numbers are in range.
 #[derive(Clone, Debug)]

@@ -1,3 +1,5 @@
+mod kinds;
+
 use std::time::Duration;
 
 use filefleet_shared::config::{BrokerConfig, ConfigErrors};
@@ -54,7 +56,7 @@ f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
 f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
 f.toml:10: retry.base: `base` must not be more than `cap`
-f.toml:12: service.gpt.kind: "openal" is not one of `openai`
+f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `http`, `command`
 f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
 f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
 f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
@@ -64,8 +66,8 @@ f.toml:24: pipeline.letters[0].chat.prompt: line 2 of the template: unexpected e
 f.toml:28: pipeline.letters[1].chat.contnt: unknown key, did you mean `content`?
 f.toml:28: pipeline.letters[1].chat.prompt: `rad` is not known here; a prompt has text, file, outputs
 f.toml:28: pipeline.letters[1].chat.temperature: must be from 0 to 2
-f.toml:29: pipeline.letters[2].chat: is missing
-f.toml:30: pipeline.letters[2].name: "sum" is the name of a step before it"#;
+f.toml:30: pipeline.letters[2].name: "sum" is the name of a step before it
+f.toml:31: pipeline.letters[2].service: say what to do: chat, request, run"#;
     assert_eq!(report(text), expected);
 }
 
@@ -102,6 +104,15 @@ fn the_example_still_parses_with_every_default_switched_on() {
         "# cert_file",
         "# key_file",
         "# ca_file",
+        "# max_memory",
+        "# text",
+        "# file",
+        "# base64_at",
+        "# field",
+        "# result",
+        "# operation_pointer",
+        "# path",
+        "# interval",
     ];
     let text: Vec<&str> = Config::example_toml()
         .lines()
@@ -121,7 +132,9 @@ fn the_example_still_parses_with_every_default_switched_on() {
     assert_eq!(config.retry, plain.retry);
     let [with, without] = [&config, &plain].map(|config| {
         let mut service = config.services["gpt"].clone();
-        let ServiceKind::OpenAi(openai) = &mut service.kind;
+        let ServiceKind::OpenAi(openai) = &mut service.kind else {
+            panic!("{:?}", service.kind)
+        };
         openai.organization = None;
         openai.max_tokens_field = None;
         service
@@ -132,6 +145,15 @@ fn the_example_still_parses_with_every_default_switched_on() {
         (chat.content, chat.detail, chat.json),
         (ContentMode::Auto, Detail::Auto, false)
     );
+    for service in ["ner", "pdf"] {
+        assert_eq!(config.services[service], plain.services[service]);
+    }
+    let steps = |config: &Config| {
+        let steps = config.pipelines["papers"].iter();
+        let actions: Vec<&Action> = steps.map(|step| &step.action).collect();
+        format!("{actions:?}")
+    };
+    assert_eq!(steps(&config), steps(&plain));
     let read = |broker: &Option<BrokerConfig>| {
         let broker = broker.clone().unwrap();
         let times = (broker.connect_timeout, broker.outage);
@@ -141,14 +163,18 @@ fn the_example_still_parses_with_every_default_switched_on() {
 }
 
 fn openai<'a>(config: &'a Config, service: &str) -> &'a OpenAiConfig {
-    let ServiceKind::OpenAi(openai) = &config.services[service].kind;
-    openai
+    match &config.services[service].kind {
+        ServiceKind::OpenAi(openai) => openai,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The first step of a pipeline.
 fn chat<'a>(config: &'a Config, pipeline: &str) -> &'a ChatConfig {
-    let Action::Chat(chat) = &config.pipelines[pipeline][0].action;
-    chat
+    match &config.pipelines[pipeline][0].action {
+        Action::Chat(chat) => chat,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -304,7 +330,7 @@ fn a_catalog_binds_steps_in_their_order() {
         .services()
         .map(|s| (s.name.as_str(), s.in_flight))
         .collect();
-    assert_eq!(services, [("gpt", 16)]);
+    assert_eq!(services, [("gpt", 16), ("ner", 16), ("pdf", 2)]);
 }
 
 #[test]

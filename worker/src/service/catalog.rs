@@ -6,7 +6,7 @@ use filefleet_shared::config::SecretError;
 use reqwest::header::InvalidHeaderValue;
 
 use super::{
-    Service,
+    Service, command, http,
     openai::{self, EndpointError},
 };
 use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
@@ -70,6 +70,25 @@ pub enum BuildError {
         service: String,
         /// Never shows the value.
         source: InvalidHeaderValue,
+    },
+    /// No simulator stands in for a service that nobody here knows.
+    #[error(
+        "step {step}: a rehearsal cannot call service {service:?}: give the step \
+         `rehearse = ...`, the answer to assume"
+    )]
+    Rehearsal {
+        /// Name of the step.
+        step: String,
+        /// Name of the service.
+        service: String,
+    },
+    /// The step asks for what its service does not offer.
+    #[error("step {step}: service {service:?} does not offer this")]
+    NotOffered {
+        /// Name of the step.
+        step: String,
+        /// Name of the service.
+        service: String,
     },
     /// TLS or the proxy settings of this machine do not work.
     #[error("service.{service}: cannot make an HTTP client: {source}")]
@@ -169,6 +188,8 @@ impl Catalog {
 #[derive(Clone)]
 enum Access {
     OpenAi(openai::Access),
+    Http(http::Access),
+    Command(Arc<command::Program>),
 }
 
 impl Access {
@@ -180,6 +201,13 @@ impl Access {
         match &service.kind {
             ServiceKind::OpenAi(config) => {
                 openai::Access::new(name, service, config, options).map(Self::OpenAi)
+            }
+            ServiceKind::Http(config) => {
+                http::Access::new(name, service, config, options).map(Self::Http)
+            }
+            // In a rehearsal too: a program costs nothing, and later steps need what it gives.
+            ServiceKind::Command(config) => {
+                Ok(Self::Command(Arc::new(command::Program::new(config))))
             }
         }
     }
@@ -194,6 +222,23 @@ impl Access {
                     }
                 })?;
                 Ok(Arc::new(chat))
+            }
+            (Self::Http(access), Action::Request(config)) => {
+                let request = http::Request::new(access, (**config).clone());
+                let request = request.ok_or_else(|| BuildError::Rehearsal {
+                    step: step.name.clone(),
+                    service: step.service.clone(),
+                })?;
+                Ok(Arc::new(request))
+            }
+            (Self::Command(program), Action::Run(config)) => {
+                Ok(Arc::new(command::Run::new(program.clone(), config.clone())))
+            }
+            (Self::OpenAi(_) | Self::Http(_) | Self::Command(_), _) => {
+                Err(BuildError::NotOffered {
+                    step: step.name.clone(),
+                    service: step.service.clone(),
+                })
             }
         }
     }

@@ -1,11 +1,15 @@
 //! AI services: one small trait, errors named by what the caller does.
 
 mod catalog;
+pub mod command;
+mod detail;
+pub mod http;
 pub mod openai;
 mod prompt;
+mod text;
 pub(crate) mod transport;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -121,7 +125,7 @@ pub enum CallError {
     #[error("{cause}: {detail}")]
     Rejected {
         /// A stable word to count by, like `content_filter` or `truncated`.
-        cause: &'static str,
+        cause: Cow<'static, str>,
         /// For a person; no file content and no secret.
         detail: String,
         /// What was paid all the same; no calls, if it was decided here.
@@ -132,9 +136,9 @@ pub enum CallError {
 impl CallError {
     /// A refusal that was decided here, so nothing was paid.
     #[must_use]
-    pub fn rejected(cause: &'static str, detail: impl Into<String>) -> Self {
+    pub fn rejected(cause: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::Rejected {
-            cause,
+            cause: cause.into(),
             detail: detail.into(),
             usage: Usage::default(),
         }

@@ -1,19 +1,37 @@
 //! What a step asks of its service: one table, one file per action.
 
 mod chat;
+mod poll;
+mod request;
+mod run;
 
 use std::sync::Arc;
 
 use filefleet_shared::config::Section;
 
 use super::service::ServiceKind;
-use crate::service::{Prompt, openai::ChatConfig};
+use crate::service::{Prompt, command::RunConfig, http::RequestConfig, openai::ChatConfig};
 
 /// What a step asks of its service.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// `chat`, of kind `openai`.
     Chat(ChatConfig),
+    /// `request`, of kind `http`.
+    Request(Box<RequestConfig>),
+    /// `run`, of kind `command`.
+    Run(RunConfig),
+}
+
+impl Action {
+    /// The key of its table.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Chat(_) => "chat",
+            Self::Request(_) => "request",
+            Self::Run(_) => "run",
+        }
+    }
 }
 
 /// One action in a configuration.
@@ -25,11 +43,23 @@ struct Entry {
     read: fn(Section<'_>, &[String]) -> Option<Action>,
 }
 
-const ENTRIES: &[Entry] = &[Entry {
-    key: "chat",
-    kind: "openai",
-    read: chat::read,
-}];
+const ENTRIES: &[Entry] = &[
+    Entry {
+        key: "chat",
+        kind: "openai",
+        read: chat::read,
+    },
+    Entry {
+        key: "request",
+        kind: "http",
+        read: request::read,
+    },
+    Entry {
+        key: "run",
+        kind: "command",
+        read: run::read,
+    },
+];
 
 /// Reads the one action of a step. `kind` is none if the step's service is wrong.
 pub(super) fn read(
@@ -75,6 +105,21 @@ pub(super) fn read(
 
 /// Compiles a template that sees the steps before.
 fn compile(
+    section: &Section<'_>,
+    key: &str,
+    source: &str,
+    earlier: &[String],
+) -> Option<Arc<Prompt>> {
+    let prompt = compile_with_path(section, key, source, earlier)?;
+    if prompt.mentions_path() {
+        section.error(key, "`file.path` is only for the arguments of a program");
+        return None;
+    }
+    Some(prompt)
+}
+
+/// The same, where the file has a path too.
+fn compile_with_path(
     section: &Section<'_>,
     key: &str,
     source: &str,

@@ -1,12 +1,15 @@
 //! `[service.NAME]`: what is called, with its limits; one file per kind.
 
+mod command;
+mod http;
 mod openai;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZero, thread, time::Duration};
 
 use filefleet_shared::config::Section;
 
-pub use self::openai::OpenAiConfig;
+pub(super) use self::http::header_name;
+pub use self::{command::CommandConfig, http::HttpConfig, openai::OpenAiConfig};
 
 /// A service, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +31,19 @@ pub struct ServiceConfig {
 pub enum ServiceKind {
     /// OpenAI and the servers that speak like it.
     OpenAi(OpenAiConfig),
+    /// Any HTTP service.
+    Http(HttpConfig),
+    /// A program on this machine.
+    Command(CommandConfig),
 }
 
 type Reader = fn(&mut Section<'_>) -> Option<ServiceKind>;
 
-const KINDS: &[(&str, Reader)] = &[("openai", openai::read)];
+const KINDS: &[(&str, Reader)] = &[
+    ("openai", openai::read),
+    ("http", http::read),
+    ("command", command::read),
+];
 
 impl ServiceKind {
     /// Its word in the configuration.
@@ -40,13 +51,23 @@ impl ServiceKind {
     pub fn word(&self) -> &'static str {
         match self {
             Self::OpenAi(_) => "openai",
+            Self::Http(_) => "http",
+            Self::Command(_) => "command",
+        }
+    }
+
+    /// Most calls at once, where the configuration does not say: programs share the processors.
+    fn in_flight(&self) -> usize {
+        match self {
+            Self::OpenAi(_) | Self::Http(_) => 16,
+            Self::Command(_) => thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
 
     /// Largest file that is sent, where the configuration does not say.
     fn max_file_bytes(&self) -> u64 {
         match self {
-            Self::OpenAi(_) => 20_000_000,
+            Self::OpenAi(_) | Self::Http(_) | Self::Command(_) => 20_000_000,
         }
     }
 }
@@ -54,7 +75,7 @@ impl ServiceKind {
 impl ServiceConfig {
     pub(crate) fn new(kind: ServiceKind) -> Self {
         Self {
-            in_flight: 16,
+            in_flight: kind.in_flight(),
             timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),
             max_file_bytes: kind.max_file_bytes(),

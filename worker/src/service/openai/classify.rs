@@ -12,10 +12,11 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use crate::service::{CallError, transport::retry_after};
-
-/// Longest part of a service's message that is kept: it may quote the file.
-const MAX_DETAIL_CHARS: usize = 300;
+use crate::service::{
+    CallError,
+    detail::{message, shortened},
+    transport::retry_after,
+};
 
 struct Row {
     statuses: RangeInclusive<u16>,
@@ -199,7 +200,7 @@ impl Refusal {
             Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
             Meaning::Malformed => CallError::Malformed(detail),
             Meaning::Rejected(cause) => CallError::Rejected {
-                cause,
+                cause: cause.into(),
                 detail,
                 usage: Usage {
                     calls: 1,
@@ -207,19 +208,6 @@ impl Refusal {
                 },
             },
         }
-    }
-}
-
-/// The message in an error of any dialect: an object, a text, or FastAPI's `detail`.
-pub(crate) fn message(body: &Value) -> String {
-    let error = body.get("error").unwrap_or(body);
-    let text = ["message", "detail", "error"]
-        .iter()
-        .find_map(|key| error.get(key))
-        .unwrap_or(error);
-    match text {
-        Value::String(text) => shortened(text),
-        other => shortened(&other.to_string()),
     }
 }
 
@@ -246,19 +234,6 @@ fn wait_in(message: &str) -> Option<Duration> {
     let seconds: u64 = count.parse().ok().filter(|seconds| *seconds > 0)?;
     unit.starts_with("second")
         .then_some(Duration::from_secs(seconds))
-}
-
-/// One line, not too long.
-fn shortened(text: &str) -> String {
-    let mut chars = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = chars.by_ref().take(MAX_DETAIL_CHARS).collect();
-    if chars.next().is_some() {
-        short.push('…');
-    }
-    short
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    CallError, Prompt, PromptError, Reply, Service, StepInput,
+    CallError, Prompt, Reply, Service, StepInput,
     transport::{failure, read_body},
 };
 pub(crate) use access::Access;
@@ -85,7 +85,10 @@ impl Chat {
             Content::Nothing
         };
         let text = content.text();
-        let render = |prompt: &Prompt| prompt.render(input.message, text).map_err(prompt_error);
+        let render = |prompt: &Prompt| {
+            let rendered = prompt.render(input.message, text);
+            rendered.map_err(|error| error.into_call("prompt"))
+        };
         let system = config.system.as_deref().map(render).transpose()?;
         let prompt = render(&config.prompt)?;
         let appended = if self.text_has_a_place() { "" } else { text };
@@ -152,13 +155,6 @@ impl Service for Chat {
             ContentMode::Text | ContentMode::Image => true,
             ContentMode::Auto => self.text_has_a_place() || !self.config.prompt.mentions_outputs(),
         }
-    }
-}
-
-fn prompt_error(error: PromptError) -> CallError {
-    match error {
-        PromptError::Template(detail) => CallError::Misconfigured(detail),
-        PromptError::Input(detail) => CallError::rejected("prompt", detail),
     }
 }
 
