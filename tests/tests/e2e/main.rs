@@ -8,6 +8,8 @@ mod collecting;
 mod faults;
 mod fleet;
 mod poison;
+mod programs;
+mod requests;
 mod run;
 mod stopping;
 mod support;
