@@ -89,10 +89,12 @@ fn a_run_that_is_told_to_stop_finishes_what_it_has_and_resumes_without_paying_tw
     let sim = Sim::with_latency(100);
     let place = Place::with_files(400);
     place.configure(&sim.url(), 20, "");
-    let mut run = place.filefleet("stopped", &["run", "files", "-o", "out"]);
-    sim.wait_for_paid(60);
-    run.signal("TERM");
-    assert_eq!(run.wait(LIMIT), 3, "{}", run.log());
+    for (paid, signal) in [(60, "TERM"), (120, "HUP")] {
+        let mut run = place.filefleet("stopped", &["run", "files", "-o", "out"]);
+        sim.wait_for_paid(paid);
+        run.signal(signal);
+        assert_eq!(run.wait(LIMIT), 3, "{signal}: {}", run.log());
+    }
     let so_far = Results::read(&place.out()).counts().len() as u64;
     assert_eq!(sim.paid().0, so_far, "a paid answer was not kept");
     place.ends_with(0, "resumed", &["run", "files", "-o", "out"]);
