@@ -1,10 +1,12 @@
 //! What a person or a machine sees while a run goes on: a bar, plain lines, or JSON lines.
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
+use filefleet_shared::time::UnixMillis;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -201,6 +203,12 @@ pub(crate) fn print_line(line: &str) {
 /// no other place to say so.
 pub(crate) fn tell(line: &str) {
     drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
+/// A date and time in UTC. A damaged one is the last that can be written.
+pub(crate) fn utc(at: UnixMillis) -> impl fmt::Display {
+    const LAST: UnixMillis = UnixMillis(253_402_300_799_000);
+    humantime::format_rfc3339_seconds(at.min(LAST).into())
 }
 
 /// Entries of a directory, counted in words.
