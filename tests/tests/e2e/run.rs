@@ -9,11 +9,14 @@ use filefleet_tests::{
 
 use crate::support::{LIMIT, Place, Sim};
 
-fn samples() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .expect("the workspace");
-    root.join("samples").display().to_string()
+        .expect("the workspace")
+}
+
+fn samples() -> String {
+    workspace().join("samples").display().to_string()
 }
 
 #[test]
@@ -123,7 +126,14 @@ fn files_that_cannot_succeed_are_named_outcomes_and_the_run_still_ends() {
         .collect();
     causes.sort_unstable();
     assert_eq!(causes, ["empty_file", "not_text"]);
-    assert_eq!(results::summary(&place.out())["failed"], 2);
+    let summary = results::summary(&place.out());
+    assert_eq!(summary["failed"], 2);
+    let explained = fs::read_to_string(workspace().join("docs/results.md")).expect("the docs");
+    for object in [&summary, &results.failed[0], &results.succeeded[0]] {
+        for key in object.as_object().expect("an object").keys() {
+            assert!(explained.contains(&format!("`{key}`")), "{key}");
+        }
+    }
 }
 
 #[test]
