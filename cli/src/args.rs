@@ -367,6 +367,12 @@ pub(crate) struct SimulateArgs {
     /// Requests at the same time, above which it answers 503.
     #[arg(long, value_name = "N")]
     pub(crate) max_concurrent: Option<usize>,
+    /// Time from accepting a document until Document Intelligence has read it.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "1s", value_name = "TIME")]
+    pub(crate) ocr_time: Duration,
+    /// Limit Document Intelligence to 15 documents and 50 polls a second, as a paid resource is.
+    #[arg(long)]
+    pub(crate) ocr_quotas: bool,
     /// Share of requests answered with 500, from 0 to 1.
     #[arg(long, value_name = "SHARE")]
     pub(crate) error_rate: Option<f64>,

@@ -103,6 +103,11 @@ pub(crate) fn fault(seed: u64, number: u64, faults: &Faults) -> Option<Fault> {
     None
 }
 
+/// Whether a part of a request is struck by something that happens to this share of them.
+pub(crate) fn strikes(seed: u64, number: u64, part: u64, share: f64) -> bool {
+    unit(mix(mix(mix(seed).wrapping_add(number)).wrapping_add(part))) < share
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

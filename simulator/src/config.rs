@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::Quirk;
+use crate::{OcrConfig, Quirk, SearchConfig};
 
 /// Behaviour of the service. The default answers at once, without quotas, faults or quirks.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,10 @@ pub struct SimulatorConfig {
     pub slow: Duration,
     /// Time between empty lines, for [`Quirk::DeepseekKeepAlive`]. 100 ms.
     pub keep_alive: Duration,
+    /// How documents are read.
+    pub ocr: OcrConfig,
+    /// How search indexes behave.
+    pub search: SearchConfig,
 }
 
 impl Default for SimulatorConfig {
@@ -53,6 +57,8 @@ impl Default for SimulatorConfig {
             loading: Duration::from_secs(5),
             slow: Duration::from_secs(10),
             keep_alive: Duration::from_millis(100),
+            ocr: OcrConfig::default(),
+            search: SearchConfig::default(),
         }
     }
 }
@@ -178,12 +184,15 @@ impl SimulatorConfig {
         let rates = self.faults.rates();
         // A sum of shares like 0.1 + 0.2 + 0.7 may exceed 1 by rounding.
         if rates.iter().any(|rate| !(0.0..=1.0).contains(rate))
+            || !(0.0..=1.0).contains(&self.search.document_failures)
             || rates.iter().sum::<f64>() > 1.0 + 1e-9
         {
             return Err(ConfigError::FaultRates);
         }
         let quotas = &self.quotas;
-        if quotas.requests_per_minute == Some(0)
+        if self.ocr.is_zero()
+            || self.search.is_zero()
+            || quotas.requests_per_minute == Some(0)
             || quotas.tokens_per_minute == Some(0)
             || quotas.max_concurrent == Some(0)
         {

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Down, Faults, Knee, Latency, Quirk, Quotas, SimulatorConfig};
+use crate::{
+    Down, Faults, Knee, Latency, OcrControl, Quirk, Quotas, SearchControl, SimulatorConfig,
+};
 
 /// The body of `POST /_control`: what is left out stays, `null` takes a limit away.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,6 +75,12 @@ pub struct Control {
     /// [`SimulatorConfig::keep_alive`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive_ms: Option<u64>,
+    /// [`SimulatorConfig::ocr`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ocr: Option<OcrControl>,
+    /// [`SimulatorConfig::search`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchControl>,
 }
 
 /// A [`Latency`] in milliseconds.
@@ -104,7 +112,7 @@ pub struct KneeControl {
 }
 
 /// Tells `null` from a field that is left out.
-fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+pub(crate) fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
@@ -141,13 +149,13 @@ impl<'de> Deserialize<'de> for Down {
     }
 }
 
-fn put<T>(into: &mut T, value: Option<T>) {
+pub(crate) fn put<T>(into: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *into = value;
     }
 }
 
-fn put_ms(into: &mut Duration, millis: Option<u64>) {
+pub(crate) fn put_ms(into: &mut Duration, millis: Option<u64>) {
     put(into, millis.map(Duration::from_millis));
 }
 
@@ -188,6 +196,12 @@ impl Control {
         put_ms(&mut config.loading, self.loading_ms);
         put_ms(&mut config.slow, self.slow_ms);
         put_ms(&mut config.keep_alive, self.keep_alive_ms);
+        if let Some(ocr) = self.ocr {
+            ocr.apply(&mut config.ocr);
+        }
+        if let Some(search) = self.search {
+            search.apply(&mut config.search);
+        }
         config
     }
 }

@@ -375,6 +375,7 @@ fn bill(visit: Visit, kind: Kind, task: Option<u64>, fault: Option<Fault>, answe
         task,
         input_tokens: answer.input_tokens,
         output_tokens: answer.output_tokens,
+        pages: 0,
     };
     visit.settle(|ledger| {
         ledger.answered(StatusCode::OK.as_u16(), at);
@@ -387,6 +388,6 @@ fn bill(visit: Visit, kind: Kind, task: Option<u64>, fault: Option<Fault>, answe
     });
 }
 
-fn id(config: &SimulatorConfig, visit: &Visit) -> u64 {
+pub(crate) fn id(config: &SimulatorConfig, visit: &Visit) -> u64 {
     chance::mix(chance::mix(config.seed).wrapping_add(visit.number))
 }

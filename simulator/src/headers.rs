@@ -60,7 +60,7 @@ pub(crate) fn headers(
     headers
 }
 
-fn uuid_like(high: u64, low: u64) -> String {
+pub(crate) fn uuid_like(high: u64, low: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
         high >> 32,
@@ -118,7 +118,7 @@ fn reset_time(dialect: &Dialect, level: Level) -> String {
     }
 }
 
-fn retry_after(
+pub(crate) fn retry_after(
     config: &SimulatorConfig,
     wait: Duration,
     set: &mut impl FnMut(&'static str, String),

@@ -14,6 +14,16 @@ pub enum Kind {
     Embeddings,
     /// The analysis of an image.
     Vision,
+    /// A document to be read (Document Intelligence); paid when it is accepted.
+    Ocr,
+    /// Asking for the result of reading a document; never paid.
+    OcrPoll,
+    /// Documents written to a search index.
+    SearchIndex,
+    /// Queries, lookups and counts of a search index.
+    SearchQuery,
+    /// Definitions of search indexes; never paid.
+    SearchAdmin,
 }
 
 impl Kind {

@@ -54,13 +54,15 @@ pub enum Quirk {
     PaymentRequired,
     /// The answer takes [`SimulatorConfig::slow`](crate::SimulatorConfig::slow) longer.
     Slow,
+    /// Reading a document ends with status `failed` (which is a 200).
+    OcrFailed,
     /// Words in the text of a request decide, instead of the set of quirks.
     Markers,
 }
 
 impl Quirk {
     /// Every quirk there is.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::RetryAfterMsZero,
         Self::RetryAfter24h,
         Self::RetryAfterNegative,
@@ -80,6 +82,7 @@ impl Quirk {
         Self::InsufficientQuota,
         Self::PaymentRequired,
         Self::Slow,
+        Self::OcrFailed,
         Self::Markers,
     ];
 
@@ -106,6 +109,7 @@ impl Quirk {
             Self::InsufficientQuota => "insufficient-quota",
             Self::PaymentRequired => "payment-required",
             Self::Slow => "slow",
+            Self::OcrFailed => "ocr-failed",
             Self::Markers => "markers",
         }
     }
@@ -122,6 +126,7 @@ impl Quirk {
             Self::Truncated => Some("SIM_TRUNCATE"),
             Self::EmptyContent => Some("SIM_EMPTY"),
             Self::Slow => Some("SIM_SLOW"),
+            Self::OcrFailed => Some("SIM_OCR_FAILED"),
             _ => None,
         }
     }

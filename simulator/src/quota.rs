@@ -12,6 +12,9 @@ pub(crate) enum Bucket {
     Chat,
     Embeddings,
     Vision,
+    OcrPosts,
+    OcrGets,
+    Search,
 }
 
 /// What a quota limits.

@@ -15,11 +15,12 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
-    ConfigError, Control, Down, Quirk, SimulatorConfig, Stats, chance,
+    ConfigError, Control, Down, Quirk, SimulatorConfig, Stats, chance, docintel,
     embeddings::EmbeddingsRequest,
     exchange::{Call, Service, authorize, exchange},
     refusal::{Dialect, Refusal},
     request::ChatRequest,
+    search::{self, IndexStats},
     state::App,
     vision::VisionRequest,
 };
@@ -119,6 +120,12 @@ impl Simulator {
         self.app.stats()
     }
 
+    /// What a search index holds, and how often it was written.
+    #[must_use]
+    pub fn index(&self, name: &str) -> Option<IndexStats> {
+        self.app.indexes.stats(name)
+    }
+
     /// The configuration of now.
     #[must_use]
     pub fn config(&self) -> SimulatorConfig {
@@ -146,7 +153,7 @@ impl Simulator {
 }
 
 fn router(app: Arc<App>) -> Router {
-    Router::new()
+    docintel::routes()
         .merge(openai_like::<ChatRequest>("chat/completions"))
         .merge(openai_like::<EmbeddingsRequest>("embeddings"))
         .route("/computervision/imageanalysis:analyze", post(azure_vision))
@@ -155,9 +162,11 @@ fn router(app: Arc<App>) -> Router {
         .route("/openai/v1/models", get(models))
         .route("/health", get(health))
         .route("/_stats", get(stats))
+        .route("/_index/{name}", get(index))
         .route("/_reset", post(reset))
         .route("/_control", post(control))
-        .fallback(no_such_path)
+        // Paths of search have a name in the middle of a segment, which no route can have.
+        .fallback(search::serve)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(app)
@@ -293,6 +302,13 @@ async fn stats(State(app): State<Arc<App>>) -> Json<Stats> {
     Json(app.stats())
 }
 
+async fn index(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    match app.indexes.stats(&name) {
+        Some(stats) => Json(stats).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
 async fn reset(State(app): State<Arc<App>>) -> StatusCode {
     app.reset();
     StatusCode::NO_CONTENT
@@ -309,12 +325,12 @@ async fn control(State(app): State<Arc<App>>, body: Bytes) -> Response {
     }
 }
 
-async fn no_such_path(State(app): State<Arc<App>>, method: Method, uri: Uri) -> Response {
+pub(crate) fn no_such_path(app: &App, method: &Method, uri: &Uri) -> Response {
     let refusal = Refusal::NoSuchPath {
         method: method.to_string(),
         path: uri.path().to_owned(),
     };
-    plain(&refusal, &dialect_of(&uri), &app.config())
+    plain(&refusal, &dialect_of(uri), &app.config())
 }
 
 async fn wrong_method(State(app): State<Arc<App>>, method: Method, uri: Uri) -> Response {

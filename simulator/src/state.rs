@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use crate::{
     ConfigError, Control, Quotas, SimulatorConfig, Stats,
+    docintel::Operations,
     quota::{Bucket, Exceeded, Levels, Quota},
+    search::Indexes,
     stats::Ledger,
 };
 
@@ -22,6 +24,10 @@ use crate::{
 pub(crate) struct App {
     config: RwLock<Arc<SimulatorConfig>>,
     books: Mutex<Books>,
+    /// What was sent to be read, and its results.
+    pub(crate) operations: Operations,
+    /// What was indexed to be searched.
+    pub(crate) indexes: Indexes,
     number: AtomicU64,
     /// The wall clock at `began`; later times are counted from it, so that they never go back.
     epoch: Duration,
@@ -46,6 +52,8 @@ impl App {
                 quotas: BTreeMap::new(),
                 since: began,
             }),
+            operations: Operations::default(),
+            indexes: Indexes::default(),
             number: AtomicU64::new(0),
             // A clock before 1970 has no meaning to keep.
             epoch: SystemTime::now()
@@ -125,5 +133,8 @@ impl App {
         books.quotas.clear();
         books.since = Instant::now();
         self.number.store(0, Ordering::Relaxed);
+        drop(books);
+        self.operations.clear();
+        self.indexes.clear();
     }
 }

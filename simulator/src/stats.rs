@@ -21,7 +21,8 @@ pub struct Stats {
     pub requests: u64,
     /// Answers by status; requests without an answer are in `closed` and `abandoned`.
     pub by_status: BTreeMap<u16, u64>,
-    /// Answers that a provider would bill: every 200, also those `reset` or `malformed`.
+    /// Answers that are the work asked for, also those `reset` or `malformed`. Polls and changes
+    /// of an index's definition are not.
     pub paid: u64,
     /// Distinct tasks among the paid answers, by the header `x-filefleet-task`. A task that is
     /// paid at several kinds of service counts at each.
@@ -46,6 +47,8 @@ pub struct Stats {
     pub input_tokens: u64,
     /// Completion tokens of paid answers.
     pub output_tokens: u64,
+    /// Pages that were read and would be billed.
+    pub pages: u64,
     /// The same per kind of service; kinds without a request are left out.
     pub kinds: BTreeMap<Kind, KindStats>,
     /// Requests in flight now.
@@ -93,6 +96,7 @@ pub(crate) struct Paid {
     pub(crate) task: Option<u64>,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
+    pub(crate) pages: u64,
 }
 
 /// Counts; one of it, behind a mutex.
@@ -139,6 +143,7 @@ impl Ledger {
         self.stats.paid += 1;
         self.stats.input_tokens += paid.input_tokens;
         self.stats.output_tokens += paid.output_tokens;
+        self.stats.pages += paid.pages;
         let kind = self.stats.kinds.entry(paid.kind).or_default();
         kind.paid += 1;
         match paid.task.map(|task| paid.kind.of_task(task)) {
@@ -233,6 +238,7 @@ mod tests {
             task,
             input_tokens: 3,
             output_tokens: 2,
+            pages: 0,
         }
     }
 
@@ -255,16 +261,26 @@ mod tests {
     fn a_task_is_repeated_only_at_the_same_kind_of_service() {
         let mut ledger = Ledger::default();
         ledger.paid(paid(Some(7)));
+        let ocr = Paid {
+            kind: Kind::Ocr,
+            pages: 3,
+            ..paid(Some(7))
+        };
         let vision = Paid {
             kind: Kind::Vision,
             ..paid(Some(7))
         };
+        ledger.paid(ocr);
         ledger.paid(vision);
         assert_eq!(ledger.snapshot().repeated, 0);
-        ledger.paid(vision);
+        ledger.paid(ocr);
         let stats = ledger.snapshot();
-        assert_eq!((stats.repeated, stats.distinct_tasks), (1, 2));
-        assert_eq!(stats.kinds[&Kind::Vision].repeated, 1);
+        assert_eq!(
+            (stats.repeated, stats.distinct_tasks, stats.pages),
+            (1, 3, 6)
+        );
+        assert_eq!(stats.kinds[&Kind::Ocr].repeated, 1);
+        assert_eq!(stats.kinds[&Kind::Vision].repeated, 0);
         assert_eq!(stats.kinds[&Kind::Chat].repeated, 0);
     }
 

@@ -1,6 +1,6 @@
 //! `filefleet simulate`: the AI services as a server.
 
-use filefleet_simulator::{Latency, Quirk, SimulatorConfig, start};
+use filefleet_simulator::{Latency, OcrConfig, OcrQuotas, Quirk, SimulatorConfig, start};
 
 use crate::{
     args::SimulateArgs,
@@ -47,6 +47,10 @@ fn config(args: &SimulateArgs) -> Result<SimulatorConfig, CommandError> {
             None => Latency::Fixed(args.latency),
         },
         require_key: args.require_key.clone(),
+        ocr: OcrConfig {
+            processing: args.ocr_time,
+            quotas: args.ocr_quotas.then(OcrQuotas::default),
+        },
         ..SimulatorConfig::default()
     };
     config.quotas.requests_per_minute = args.requests_per_minute;

@@ -63,32 +63,32 @@ impl Refusal {
 
 fn throttled(kind: Kind, dialect: &Dialect, exceeded: &Exceeded) -> String {
     let (operation, api, tier) = match kind {
-        Kind::Chat => (
+        Kind::Vision => ("Analyze", "Computer Vision API", "ComputerVision S1"),
+        Kind::Embeddings => ("Embeddings_Create", "Azure OpenAI API version", "OpenAI S0"),
+        // The other services refuse in words of their own, see `crate::azure::Problem`.
+        _ => (
             "ChatCompletions_Create",
             "Azure OpenAI API version",
             "OpenAI S0",
         ),
-        Kind::Embeddings => ("Embeddings_Create", "Azure OpenAI API version", "OpenAI S0"),
-        Kind::Vision => ("Analyze", "Computer Vision API", "ComputerVision S1"),
     };
     let what = match exceeded.what {
         Limited::Requests => "call rate limit",
         Limited::Tokens => "token rate limit",
     };
     let version = dialect.api_version();
-    let version = match kind {
-        Kind::Vision => format!("({version})"),
-        Kind::Chat | Kind::Embeddings => version.to_owned(),
-    };
-    let more = match kind {
-        Kind::Vision => {
+    let (version, more) = if kind == Kind::Vision {
+        (
+            format!("({version})"),
             "Please contact Azure support service if you would like to further increase the \
-             default rate limit."
-        }
-        Kind::Chat | Kind::Embeddings => {
+             default rate limit.",
+        )
+    } else {
+        (
+            version.to_owned(),
             "Please go here: https://aka.ms/oai/quotaincrease if you would like to further \
-             increase the default rate limit."
-        }
+             increase the default rate limit.",
+        )
     };
     format!(
         "Requests to the {operation} Operation under {api} {version} have exceeded {what} of \

@@ -6,12 +6,14 @@
     reason = "a test that cannot go on has failed; clippy does not see that helpers are tests"
 )]
 
+mod docintel;
 mod embeddings;
 mod faults;
 mod quirks;
 mod quotas;
 mod requests;
 mod samples;
+mod search;
 mod shapes;
 mod stats;
 mod vision;

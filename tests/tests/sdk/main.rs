@@ -1,13 +1,16 @@
-//! The simulator as the official Python SDKs see it.
+//! The official Python SDKs against the simulator: what they accept, a real service could say.
 #![cfg(test)]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test that cannot go on has failed; clippy does not see that helpers are tests"
 )]
 
+mod docintel;
 mod embeddings;
 mod python;
+mod search;
 mod vision;
 
 use std::time::Duration;
