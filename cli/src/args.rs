@@ -38,6 +38,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// A time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: give numbers with units, like 500ms, 10s or 1h30min"))
+}
+
+fn run_id(text: &str) -> Result<RunId, String> {
+    text.parse().map_err(|_| {
+        "not the id of a run: `publish` and `status` show it, like \
+         0190d3c2-7b54-7cc1-8a3e-5f6d7c8b9a01"
+            .to_owned()
+    })
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogStyle {
@@ -77,8 +91,8 @@ Examples:
   filefleet worker --root invoices=/data/invoices --root letters=/data/letters
   filefleet worker --root linked --follow           links in it may lead to other places
 
-SIGTERM, SIGINT and `filefleet stop` drain it: it takes nothing new, finishes what it has, and
-leaves with 0. A second signal makes it leave at once.")]
+SIGTERM, SIGINT, SIGHUP and `filefleet stop` drain it: it takes nothing new, finishes what it
+has, and leaves with 0. A second signal makes it leave at once.")]
     Worker(WorkerArgs),
     /// Collect the outcomes of a run into results.jsonl, failures.jsonl and run.json.
     #[command(after_help = "\
@@ -187,7 +201,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) rehearse: bool,
     /// Latency of the simulator in a rehearsal.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "200ms", value_name = "TIME")]
+    #[arg(long, value_parser = duration, default_value = "200ms", value_name = "TIME")]
     pub(crate) rehearse_latency: Duration,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -274,7 +288,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, env = "FILEFLEET_WORKER_NAME")]
     pub(crate) name: Option<String>,
     /// How long a drain may take [default: worker.grace of the configuration].
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     pub(crate) grace: Option<Duration>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -285,7 +299,7 @@ pub(crate) struct WorkerArgs {
 #[derive(Args, Debug)]
 pub(crate) struct CollectArgs {
     /// The run [default: the one that was published last].
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub(crate) run: Option<RunId>,
     /// Output directory; holds one run.
     #[arg(short, long, default_value = "filefleet-out", value_name = "DIR")]
@@ -322,7 +336,7 @@ pub(crate) struct StopArgs {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) undo: bool,
     /// Give up waiting after this.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "10min", value_name = "TIME")]
+    #[arg(long, value_parser = duration, default_value = "10min", value_name = "TIME")]
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -336,7 +350,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
     /// Latency of an answer: fixed, or the median if --sigma is given.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "200ms", value_name = "TIME")]
+    #[arg(long, value_parser = duration, default_value = "200ms", value_name = "TIME")]
     pub(crate) latency: Duration,
     /// Spread of a lognormal latency, like 0.5.
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use filefleet_shared::{
     broker::{Broker, Queue, embedded::EmbeddedControl},
-    wire::{ControlRecord, FleetState},
+    wire::{ControlRecord, FleetState, RunId},
 };
 use serde::Serialize;
 
@@ -72,15 +72,23 @@ impl Fleet {
         Ok(Self::Rabbit(broker, connect::services(config.as_ref())))
     }
 
-    /// What the control log says.
+    /// The control log.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub(crate) async fn history(&self) -> Result<Vec<ControlRecord>, CommandError> {
+        Ok(match self {
+            Self::Rabbit(broker, _) => broker.follow_control().await?.history,
+            Self::Local(control) => control.records()?,
+        })
+    }
+
+    /// What the control log says of the fleet.
     ///
     /// # Errors
     /// The broker's.
     pub(crate) async fn state(&self) -> Result<FleetState, CommandError> {
-        Ok(match self {
-            Self::Rabbit(broker, _) => broker.follow_control().await?.history.iter().collect(),
-            Self::Local(control) => control.records()?.iter().collect(),
-        })
+        Ok(self.history().await?.iter().collect())
     }
 
     /// Appends to the control log.
@@ -95,18 +103,19 @@ impl Fleet {
         Ok(())
     }
 
-    /// The queues that exist of those a person wants to see.
+    /// The queues that exist of those a person wants to see, with the results of some runs.
     ///
     /// # Errors
     /// The broker's.
     pub(crate) async fn queues(
         &self,
         state: &FleetState,
+        runs: &[RunId],
     ) -> Result<Vec<QueueStatus>, CommandError> {
         match self {
             Self::Rabbit(broker, services) => {
                 let mut shown = Vec::new();
-                for queue in watched(state, services) {
+                for queue in watched(state, services, runs) {
                     shown.extend(broker.inspect(&queue).await?.map(|depth| QueueStatus {
                         queue: queue.to_string(),
                         ready: depth.ready,
@@ -139,7 +148,7 @@ impl Fleet {
         if let Self::Local(control) = self {
             return Ok(u64::from(control.is_running()?));
         }
-        let queues = self.queues(state).await?;
+        let queues = self.queues(state, &[]).await?;
         let steps = queues.iter().filter(|queue| is_steps(&queue.queue));
         Ok(steps.filter_map(|queue| queue.consumers).sum())
     }
@@ -149,7 +158,7 @@ impl Fleet {
     /// # Errors
     /// The broker's.
     pub(crate) async fn left(&self, state: &FleetState) -> Result<u64, CommandError> {
-        let queues = self.queues(state).await?;
+        let queues = self.queues(state, &[]).await?;
         let steps = queues.iter().filter(|queue| is_steps(&queue.queue));
         Ok(steps
             .map(|queue| queue.ready + queue.waiting.unwrap_or(0))
@@ -168,7 +177,7 @@ fn is_steps(queue: &str) -> bool {
     queue.starts_with("work.") || queue.starts_with("quarantine.")
 }
 
-fn watched(state: &FleetState, services: &[String]) -> Vec<Queue> {
+fn watched(state: &FleetState, services: &[String], runs: &[RunId]) -> Vec<Queue> {
     let opened = state.latest_run.as_ref();
     let services: BTreeSet<&String> = services
         .iter()
@@ -183,7 +192,7 @@ fn watched(state: &FleetState, services: &[String]) -> Vec<Queue> {
             ]
         })
         .collect();
-    queues.extend(opened.map(|opened| Queue::Results(opened.run)));
+    queues.extend(runs.iter().copied().map(Queue::Results));
     queues.extend([Queue::Dead, Queue::Unroutable]);
     queues
 }

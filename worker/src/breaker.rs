@@ -163,7 +163,8 @@ impl Breaker {
 
     fn trip_at(&self, now: Instant, kind: PauseKind, detail: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let tripped = self.paused.send_if_modified(|pause| {
+        let mut begins = false;
+        self.paused.send_if_modified(|pause| {
             if pause.as_ref().is_some_and(|pause| pause.until > now) {
                 return false;
             }
@@ -175,6 +176,7 @@ impl Breaker {
                     .saturating_mul(1 << (counts.trips - 1).min(8))
                     .min(LONGEST)
             };
+            begins = pause.is_none();
             let since = pause.as_ref().map_or(now, |pause| pause.since);
             *pause = Some(Pause {
                 kind,
@@ -186,7 +188,8 @@ impl Breaker {
             true
         });
         drop(counts);
-        if tripped {
+        // A probe that fails prolongs what is known already.
+        if begins {
             tracing::error!(
                 service = %self.service, cause = kind.as_str(), detail,
                 "service paused: every file would fail; nothing is lost, fix it and it goes on",

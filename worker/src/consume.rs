@@ -269,7 +269,8 @@ async fn settle(delivery: Delivery, verdict: Verdict, slot: Slot, lane: &Lane) -
         }
         Err(SettleError::Publish(error)) => {
             lane.stats.lost.add(1);
-            tracing::error!(%error, "could not publish what follows; the step will come again");
+            // The loop ends with it; of all the steps in hand, one is told.
+            tracing::debug!(%error, "could not publish what follows; the step will come again");
             false
         }
     };

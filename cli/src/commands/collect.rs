@@ -45,6 +45,8 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
         Err(error) => matches!(error, CollectError::Complete(_)),
     };
     if args.then_stop && complete {
+        // It may have been opened again since, after a stop.
+        let opened = find_run(&broker, Some(opened.run)).await?;
         // A run opened meanwhile has a later epoch, which this pill does not end.
         broker
             .append_control(FleetState::pill(opened.epoch, PillMode::Complete))

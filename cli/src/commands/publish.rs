@@ -18,7 +18,7 @@ use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
 use filefleet_worker::config::Config;
 use tokio::sync::watch;
 
-use self::journal::{JournalName, date, earlier};
+use self::journal::{JournalName, earlier};
 use super::collect::collect_failed;
 use crate::{
     args::{PublishArgs, ScanArgs},
@@ -27,7 +27,7 @@ use crate::{
     exit::{CommandError, CommandResult, Exit},
     pipeline,
     place::of_run,
-    progress::{Moment, Progress, entries, print_json, print_line, tell},
+    progress::{Moment, Progress, entries, print_json, print_line, tell, utc},
     signals::Signals,
 };
 
@@ -92,7 +92,7 @@ fn options(
             "this directory was published before, as run {} on {}: all its files are published \
              again (--skip-finished OUT leaves out what is finished)",
             before.run,
-            date(before.opened),
+            utc(before.opened),
         ));
     }
     Ok(PublishOptions {

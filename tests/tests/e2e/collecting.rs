@@ -34,7 +34,9 @@ fn a_run_is_completed_in_the_directory_it_was_begun_in_and_others_are_told_which
         .place
         .filefleet("status", &["status", "--broker", &url]);
     assert_eq!(status.wait(LIMIT), 0);
-    assert!(!status.out().contains("results."), "{}", status.out());
+    let told = status.out();
+    assert!(!told.contains("results."), "{told}");
+    assert!(told.contains("complete: 300 succeeded, 0 failed"), "{told}");
     assert!(!fleet.place.path().join("other").exists());
     fleet.dismiss(workers);
 }
@@ -70,5 +72,12 @@ fn a_directory_published_again_is_told_and_finished_files_can_be_left_out() {
         .place
         .ends_with(0, "all", &["publish", "files", "--broker", &url]);
     assert!(said.contains("published before, as run"), "{said}");
+    fleet.publish();
+    let status = ["--json", "status", "--broker", &url];
+    let mut status = fleet.place.filefleet("status", &status);
+    assert_eq!(status.wait(LIMIT), 0);
+    let status: serde_json::Value = serde_json::from_str(status.out().trim()).expect("JSON");
+    let runs = status["runs"].as_array().expect("runs");
+    assert_eq!(runs.len(), 2, "all runs that are to be collected: {status}");
     fleet.dismiss(workers);
 }

@@ -60,6 +60,7 @@ fn a_service_that_is_not_there_pauses_the_run_and_fails_no_file() {
         said.contains("unreachable") && said.contains("sim"),
         "{said}"
     );
+    assert_eq!(said.matches("service paused").count(), 1, "{said}");
     assert_eq!(
         Results::read(&place.out()).counts().len(),
         0,

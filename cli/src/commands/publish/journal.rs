@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filefleet_shared::{time::UnixMillis, wire::RunId};
+use filefleet_shared::wire::RunId;
 use sha2::{Digest, Sha256};
 
 use crate::place::of_run;
@@ -79,12 +79,6 @@ pub(super) fn earlier(journal: &Path) -> io::Result<Option<PathBuf>> {
         }
     }
     Ok(last.map(|run| of_run(journal, run)))
-}
-
-/// A date and time in UTC. A damaged one is the last that can be written.
-pub(super) fn date(at: UnixMillis) -> impl fmt::Display {
-    const LAST: UnixMillis = UnixMillis(253_402_300_799_000);
-    humantime::format_rfc3339_seconds(at.min(LAST).into())
 }
 
 #[cfg(test)]

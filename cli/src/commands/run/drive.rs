@@ -1,6 +1,6 @@
 //! Drives the three parts of a run: starts them, watches them, and ends them in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use filefleet_producer::{
     collect::{CollectError, CollectProgress, collect},
@@ -77,6 +77,7 @@ pub(crate) async fn drive(
     let mut drive = Drive {
         broker: parts.broker.clone(),
         embedded: parts.embedded,
+        queue: parts.out.queue(),
         run,
         stop,
         enough,
@@ -145,6 +146,8 @@ fn joined<T, E: From<BrokerError>>(
 struct Drive {
     broker: Arc<dyn Broker>,
     embedded: bool,
+    /// The embedded queue's file.
+    queue: PathBuf,
     run: RunId,
     /// Asks the publisher and the worker to stop.
     stop: watch::Sender<bool>,
@@ -226,13 +229,7 @@ impl Drive {
                 );
             }
             Ok(_) => {}
-            Err(error) => {
-                let mut error = failed(error);
-                if self.embedded && error.exit == Exit::NoBroker {
-                    error.exit = Exit::Local;
-                }
-                self.give_up(error);
-            }
+            Err(error) => self.give_up(failed(error)),
         }
         self.stop.send_replace(true);
         self.last_outcomes().await;
@@ -254,7 +251,9 @@ impl Drive {
             let ready = match self.broker.inspect(&queue).await {
                 Ok(depth) => depth.unwrap_or_default().ready,
                 Err(error) => {
-                    tracing::warn!(%error, "the last outcomes stay in the queue");
+                    if self.problem.is_none() {
+                        tracing::warn!(%error, "the last outcomes stay in the queue");
+                    }
                     return;
                 }
             };
@@ -267,7 +266,11 @@ impl Drive {
     }
 
     /// The first problem is the one to tell; everything stops.
-    fn give_up(&mut self, error: CommandError) {
+    fn give_up(&mut self, mut error: CommandError) {
+        if self.embedded && error.exit == Exit::NoBroker {
+            error.exit = Exit::Local;
+            error.message = format!("{}: {}", self.queue.display(), error.message);
+        }
         self.problem.get_or_insert(error);
         self.stop.send_replace(true);
     }
