@@ -2,17 +2,17 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use filefleet_shared::wire::RunId;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  every file succeeded (or the command did what was asked)
-  1  the run is complete, but some files failed: see failures.jsonl
+  1  the run is complete, but some files failed or could not be read: see failures.jsonl
   2  usage, configuration or input is wrong; nothing was started
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
-  5  the broker cannot be reached
+  5  the broker is not there, or was away for too long; the same command resumes
   6  a local file or disk failed; the same command resumes
   7  another filefleet process has the run, the journal or the directory";
 
@@ -38,6 +38,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// A time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: give numbers with units, like 500ms, 10s or 1h30min"))
+}
+
+fn run_id(text: &str) -> Result<RunId, String> {
+    text.parse().map_err(|_| {
+        "not the id of a run: `publish` and `status` show it, like \
+         0190d3c2-7b54-7cc1-8a3e-5f6d7c8b9a01"
+            .to_owned()
+    })
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LogStyle {
@@ -55,13 +69,18 @@ Examples:
   filefleet run scans -c filefleet.toml -p invoices -o out
   filefleet run scans -p invoices --broker amqps://user@mq.example.com/prod
 
-The same command again resumes: what is finished is not done again.")]
+  filefleet run letters --model gpt-4o --prompt 'Summarise in one sentence.' --redo
+
+The same command again resumes: what is finished is not done again. With another model, prompt or
+other parameters, and between a rehearsal and the real thing, it refuses the output directory:
+give another one with -o, or --redo.")]
     Run(Box<RunArgs>),
     /// Publish one task per file to RabbitMQ, for a fleet of workers.
     #[command(after_help = "\
 Examples:
   filefleet publish scans -p invoices --broker amqp://localhost
   filefleet publish scans --include '*.pdf' --exclude 'drafts/**'
+  filefleet publish scans --skip-finished out       what is new, changed or failed
 
 A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
     Publish(PublishArgs),
@@ -70,9 +89,10 @@ A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
 Examples:
   filefleet worker -c filefleet.toml --root scans --broker amqp://localhost
   filefleet worker --root invoices=/data/invoices --root letters=/data/letters
+  filefleet worker --root linked --follow           links in it may lead to other places
 
-SIGTERM, SIGINT and `filefleet stop` drain it: it takes nothing new, finishes what it has, and
-leaves with 0. A second signal makes it leave at once.")]
+SIGTERM, SIGINT, SIGHUP and `filefleet stop` drain it: it takes nothing new, finishes what it
+has, and leaves with 0. A second signal makes it leave at once.")]
     Worker(WorkerArgs),
     /// Collect the outcomes of a run into results.jsonl, failures.jsonl and run.json.
     #[command(after_help = "\
@@ -163,6 +183,7 @@ pub(crate) struct ScanArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("without_limits").args(["model", "rehearse"]).multiple(true))]
 pub(crate) struct RunArgs {
     /// The directory.
     pub(crate) dir: PathBuf,
@@ -172,11 +193,15 @@ pub(crate) struct RunArgs {
     /// Output directory: results, and the state to resume from.
     #[arg(short, long, default_value = "filefleet-out", value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Do all files again, also those that are finished; for a pipeline that has changed. What is
+    /// in the output directory moves to its `runs`, and a run that is not finished is given up.
+    #[arg(long)]
+    pub(crate) redo: bool,
     /// Call a simulator in this process instead of the real services: no key, no cost.
     #[arg(long)]
     pub(crate) rehearse: bool,
     /// Latency of the simulator in a rehearsal.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "200ms", value_name = "TIME")]
+    #[arg(long, value_parser = duration, default_value = "200ms", value_name = "TIME")]
     pub(crate) rehearse_latency: Duration,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -199,13 +224,28 @@ pub(crate) struct QuickArgs {
     #[arg(long, requires = "model")]
     pub(crate) prompt: Option<String>,
     /// OpenAI-compatible endpoint.
-    #[arg(long, default_value = "https://api.openai.com/v1", value_name = "URL")]
+    #[arg(
+        long,
+        default_value = "https://api.openai.com/v1",
+        value_name = "URL",
+        requires = "model"
+    )]
     pub(crate) endpoint: String,
     /// Environment variable that holds the key; empty for an endpoint without keys.
-    #[arg(long, default_value = "OPENAI_API_KEY", value_name = "NAME")]
+    #[arg(
+        long,
+        default_value = "OPENAI_API_KEY",
+        value_name = "NAME",
+        requires = "model"
+    )]
     pub(crate) key_env: String,
-    /// Most calls at the same time.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    /// Most calls at the same time; also in a rehearsal.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=2000),
+        requires = "without_limits"
+    )]
     pub(crate) in_flight: Option<u32>,
 }
 
@@ -222,6 +262,10 @@ pub(crate) struct PublishArgs {
     /// Where the journal is kept.
     #[arg(long, default_value = ".filefleet", value_name = "DIR")]
     pub(crate) state: PathBuf,
+    /// Leave out the files that are finished in an output directory of `collect`, and have not
+    /// changed since; may be given several times.
+    #[arg(long, value_name = "OUT")]
+    pub(crate) skip_finished: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
@@ -236,11 +280,15 @@ pub(crate) struct WorkerArgs {
     /// configuration.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(crate) root: Vec<String>,
+    /// Follow symbolic links that lead out of a --root; without it such a file fails as
+    /// `input_forbidden`. For [root.NAME] of the configuration, write links = "anywhere" there.
+    #[arg(long, requires = "root")]
+    pub(crate) follow: bool,
     /// Name of this worker in outcomes and dead letters [default: host name and process id].
     #[arg(long, env = "FILEFLEET_WORKER_NAME")]
     pub(crate) name: Option<String>,
     /// How long a drain may take [default: worker.grace of the configuration].
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
     pub(crate) grace: Option<Duration>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -251,7 +299,7 @@ pub(crate) struct WorkerArgs {
 #[derive(Args, Debug)]
 pub(crate) struct CollectArgs {
     /// The run [default: the one that was published last].
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub(crate) run: Option<RunId>,
     /// Output directory; holds one run.
     #[arg(short, long, default_value = "filefleet-out", value_name = "DIR")]
@@ -288,7 +336,7 @@ pub(crate) struct StopArgs {
     #[arg(long, conflicts_with = "wait")]
     pub(crate) undo: bool,
     /// Give up waiting after this.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "10min", value_name = "TIME")]
+    #[arg(long, value_parser = duration, default_value = "10min", value_name = "TIME")]
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
@@ -302,7 +350,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
     /// Latency of an answer: fixed, or the median if --sigma is given.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "200ms", value_name = "TIME")]
+    #[arg(long, value_parser = duration, default_value = "200ms", value_name = "TIME")]
     pub(crate) latency: Duration,
     /// Spread of a lognormal latency, like 0.5.
     #[arg(long)]

@@ -52,12 +52,22 @@ pub(crate) async fn rabbit(
     args: &BrokerArgs,
     config: Option<&BrokerConfig>,
 ) -> Result<Arc<dyn Broker>, CommandError> {
-    let settings = settings(args, config)?;
-    let broker = RabbitBroker::connect(settings).await?;
-    Ok(Arc::new(broker))
+    open(settings(args, config)?).await
 }
 
-fn settings(
+/// Connects to the RabbitMQ of [`settings`].
+///
+/// # Errors
+/// The broker says no, or is not there.
+pub(crate) async fn open(settings: RabbitConfig) -> Result<Arc<dyn Broker>, CommandError> {
+    Ok(Arc::new(RabbitBroker::connect(settings).await?))
+}
+
+/// Which RabbitMQ, and how to use it; nothing is connected yet.
+///
+/// # Errors
+/// None is configured, or a secret or a certificate cannot be read.
+pub(crate) fn settings(
     args: &BrokerArgs,
     config: Option<&BrokerConfig>,
 ) -> Result<RabbitConfig, CommandError> {
@@ -77,6 +87,7 @@ fn settings(
         settings.namespace.clone_from(&config.namespace);
         settings.publishers = config.publishers;
         settings.connect_timeout = config.connect_timeout;
+        settings.outage = config.outage;
         settings.ack_timeout = config.ack_timeout.or(settings.ack_timeout);
         settings.tls = tls(config)?;
     }

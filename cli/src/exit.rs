@@ -10,7 +10,7 @@ use filefleet_shared::broker::BrokerError;
 pub(crate) enum Exit {
     /// Every file succeeded, or the command did what was asked.
     Success = 0,
-    /// The run is complete, some files failed.
+    /// The run is complete, some files failed or could not be read.
     SomeFailed = 1,
     /// Usage, configuration or input is wrong.
     Usage = 2,
@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     Interrupted = 3,
     /// A service refuses every call or is not there; the same command resumes.
     Paused = 4,
-    /// The broker cannot be reached.
+    /// The broker is not there, or was away for too long; the same command resumes.
     NoBroker = 5,
     /// A local file or disk failed; the same command resumes.
     Local = 6,
@@ -68,17 +68,23 @@ impl fmt::Display for CommandError {
 impl From<BrokerError> for CommandError {
     fn from(error: BrokerError) -> Self {
         let exit = match error {
-            BrokerError::Unavailable(_) | BrokerError::Closed => Exit::NoBroker,
+            BrokerError::Unavailable(_) | BrokerError::Away { .. } | BrokerError::Closed => {
+                Exit::NoBroker
+            }
             BrokerError::Busy(_) => Exit::Busy,
             BrokerError::Unroutable(_)
             | BrokerError::TooLarge { .. }
             | BrokerError::Refused(_)
             | BrokerError::Control(_) => Exit::Usage,
         };
-        Self {
-            exit,
-            message: error.to_string(),
+        let mut message = error.to_string();
+        if matches!(error, BrokerError::Away { .. }) {
+            message.push_str(
+                "\n  nothing is lost, and the same command goes on when it is back; `outage` in \
+                 [broker] says how long to wait",
+            );
         }
+        Self { exit, message }
     }
 }
 

@@ -1,10 +1,10 @@
 //! A fleet seen from outside: on RabbitMQ, or a `run` on this machine.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use filefleet_shared::{
     broker::{Broker, Queue, embedded::EmbeddedControl, polls_of},
-    wire::{ControlRecord, FleetState},
+    wire::{ControlRecord, FleetState, RunId},
 };
 use serde::Serialize;
 
@@ -14,6 +14,9 @@ use crate::{
     exit::CommandError,
     place::OutDir,
 };
+
+/// Longest wait for a broker that goes away while it is asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the fleet is.
 #[derive(Debug)]
@@ -62,19 +65,30 @@ impl Fleet {
         }
         let config = connect::config(config)?;
         let settings = config.as_ref().and_then(|config| config.broker.as_ref());
-        let broker = connect::rabbit(broker, settings).await?;
+        let mut settings = connect::settings(broker, settings)?;
+        // A person waits for the answer.
+        settings.outage = settings.outage.min(PATIENCE);
+        let broker = connect::open(settings).await?;
         Ok(Self::Rabbit(broker, connect::services(config.as_ref())))
     }
 
-    /// What the control log says.
+    /// The control log.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub(crate) async fn history(&self) -> Result<Vec<ControlRecord>, CommandError> {
+        Ok(match self {
+            Self::Rabbit(broker, _) => broker.follow_control().await?.history,
+            Self::Local(control) => control.records()?,
+        })
+    }
+
+    /// What the control log says of the fleet.
     ///
     /// # Errors
     /// The broker's.
     pub(crate) async fn state(&self) -> Result<FleetState, CommandError> {
-        Ok(match self {
-            Self::Rabbit(broker, _) => broker.follow_control().await?.history.iter().collect(),
-            Self::Local(control) => control.records()?.iter().collect(),
-        })
+        Ok(self.history().await?.iter().collect())
     }
 
     /// Appends to the control log.
@@ -89,18 +103,19 @@ impl Fleet {
         Ok(())
     }
 
-    /// The queues that exist of those a person wants to see.
+    /// The queues that exist of those a person wants to see, with the results of some runs.
     ///
     /// # Errors
     /// The broker's.
     pub(crate) async fn queues(
         &self,
         state: &FleetState,
+        runs: &[RunId],
     ) -> Result<Vec<QueueStatus>, CommandError> {
         match self {
             Self::Rabbit(broker, services) => {
                 let mut shown = Vec::new();
-                for queue in watched(state, services) {
+                for queue in watched(state, services, runs) {
                     shown.extend(broker.inspect(&queue).await?.map(|depth| QueueStatus {
                         queue: queue.to_string(),
                         ready: depth.ready,
@@ -133,7 +148,7 @@ impl Fleet {
         if let Self::Local(control) = self {
             return Ok(u64::from(control.is_running()?));
         }
-        let queues = self.queues(state).await?;
+        let queues = self.queues(state, &[]).await?;
         let steps = queues.iter().filter(|queue| is_steps(&queue.queue));
         Ok(steps.filter_map(|queue| queue.consumers).sum())
     }
@@ -143,7 +158,7 @@ impl Fleet {
     /// # Errors
     /// The broker's.
     pub(crate) async fn left(&self, state: &FleetState) -> Result<u64, CommandError> {
-        let queues = self.queues(state).await?;
+        let queues = self.queues(state, &[]).await?;
         let steps = queues.iter().filter(|queue| is_steps(&queue.queue));
         Ok(steps
             .map(|queue| queue.ready + queue.waiting.unwrap_or(0))
@@ -162,7 +177,7 @@ fn is_steps(queue: &str) -> bool {
     queue.starts_with("work.") || queue.starts_with("quarantine.")
 }
 
-fn watched(state: &FleetState, services: &[String]) -> Vec<Queue> {
+fn watched(state: &FleetState, services: &[String], runs: &[RunId]) -> Vec<Queue> {
     let opened = state.latest_run.as_ref();
     let services: BTreeSet<&String> = services
         .iter()
@@ -173,7 +188,7 @@ fn watched(state: &FleetState, services: &[String]) -> Vec<Queue> {
         .flat_map(|service| [service.clone(), polls_of(service)])
         .flat_map(|name| [Queue::Work(name.clone()), Queue::Quarantine(name)])
         .collect();
-    queues.extend(opened.map(|opened| Queue::Results(opened.run)));
+    queues.extend(runs.iter().copied().map(Queue::Results));
     queues.extend([Queue::Dead, Queue::Unroutable]);
     queues
 }

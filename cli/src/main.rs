@@ -1,6 +1,10 @@
 //! The `filefleet` command.
 
+// They panic where the stream is closed or full.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
+mod attendance;
 mod commands;
 mod connect;
 mod exit;
@@ -18,7 +22,7 @@ use filefleet_shared::{telemetry, wire};
 use crate::{
     args::{Cli, Command, LogStyle},
     exit::{CommandError, CommandResult, Exit},
-    progress::print_line,
+    progress::{print_line, tell},
     signals::Signals,
 };
 
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            tell(&format!("error: cannot start: {error}"));
             return Exit::Local.into();
         }
     };
@@ -43,13 +47,13 @@ fn main() -> ExitCode {
 /// Runs the command; the second signal leaves at once.
 async fn ended(cli: Cli) -> Exit {
     if let Err(error) = init_logs(&cli) {
-        eprintln!("error: --log: {error}");
+        tell(&format!("error: --log: {error}"));
         return Exit::Usage;
     }
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("error: cannot listen for signals: {error}");
+            tell(&format!("error: cannot listen for signals: {error}"));
             return Exit::Local;
         }
     };
@@ -59,7 +63,7 @@ async fn ended(cli: Cli) -> Exit {
         () = second.leave() => Ok(Exit::Interrupted),
     };
     result.unwrap_or_else(|error: CommandError| {
-        eprintln!("error: {error}");
+        tell(&format!("error: {error}"));
         error.exit
     })
 }
@@ -82,19 +86,16 @@ async fn dispatch(cli: Cli, signals: Signals) -> CommandResult {
     match cli.command {
         Command::Run(args) => Box::pin(commands::run::run(*args, json, signals)).await,
         Command::Publish(args) => Box::pin(commands::publish::publish(args, json, signals)).await,
-        Command::Worker(args) => Box::pin(commands::worker::worker(args, signals)).await,
+        Command::Worker(args) => Box::pin(commands::worker::worker(args, json, signals)).await,
         Command::Collect(args) => Box::pin(commands::collect::collect(args, json, signals)).await,
         Command::Status(args) => commands::status::status(args, json).await,
         Command::Stop(args) => commands::stop::stop(args, json).await,
         Command::Simulate(args) => commands::simulate::simulate(*args, json, signals).await,
         Command::Schema { name } => schema(name.as_deref()),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "filefleet",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "filefleet", &mut script);
+            print_line(String::from_utf8_lossy(&script).trim_end());
             Ok(Exit::Success)
         }
     }

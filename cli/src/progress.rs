@@ -1,10 +1,12 @@
 //! What a person or a machine sees while a run goes on: a bar, plain lines, or JSON lines.
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
+use filefleet_shared::time::UnixMillis;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -104,7 +106,7 @@ impl Progress {
             }
             Kind::Lines if self.shown.elapsed() >= LINES_EVERY => {
                 self.shown = Instant::now();
-                eprintln!("{text}");
+                tell(&text);
             }
             Kind::Json if self.shown.elapsed() >= LINES_EVERY => {
                 self.shown = Instant::now();
@@ -129,11 +131,13 @@ impl Progress {
                 self.rate.per_second()
             );
         }
-        let of = moment.total.map_or_else(
-            || format!("{}+", moment.published),
-            |total| total.to_string(),
-        );
-        let mut text = format!("{}/{of} files", moment.done());
+        let mut text = match (moment.total, moment.published, moment.done()) {
+            (Some(total), _, done) => format!("{done}/{total} files"),
+            (None, 0, 0) if self.verb == "collected" => "collecting…".to_owned(),
+            (None, 0, 0) => "starting…".to_owned(),
+            (None, 0, done) => format!("{done} files so far"),
+            (None, published, done) => format!("{done}/{published}+ files"),
+        };
         let mut say = |part: String| {
             text.push_str(", ");
             text.push_str(&part);
@@ -195,6 +199,26 @@ pub(crate) fn print_line(line: &str) {
     }
 }
 
+/// Prints a line to standard error. One that is closed or full must not end a run, and there is
+/// no other place to say so.
+pub(crate) fn tell(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
+
+/// A date and time in UTC. A damaged one is the last that can be written.
+pub(crate) fn utc(at: UnixMillis) -> impl fmt::Display {
+    const LAST: UnixMillis = UnixMillis(253_402_300_799_000);
+    humantime::format_rfc3339_seconds(at.min(LAST).into())
+}
+
+/// Entries of a directory, counted in words.
+pub(crate) fn entries(count: u64) -> String {
+    match count {
+        1 => "1 entry".to_owned(),
+        _ => format!("{count} entries"),
+    }
+}
+
 /// Files per second over the last seconds.
 #[derive(Debug)]
 struct Rate {
@@ -240,5 +264,30 @@ impl Rate {
         #[expect(clippy::cast_precision_loss, reason = "a rate for a person")]
         let files = last.saturating_sub(*first) as f64;
         files / seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_that_is_not_known_is_not_shown_as_one() {
+        let moment = |total, published, succeeded| Moment {
+            total,
+            published,
+            succeeded,
+            ..Moment::default()
+        };
+        for (verb, moment, said) in [
+            ("collected", moment(None, 0, 0), "collecting…"),
+            ("collected", moment(None, 0, 7), "7 files so far"),
+            ("collected", moment(Some(9), 0, 7), "7/9 files"),
+            ("finished", moment(None, 0, 0), "starting…"),
+            ("finished", moment(None, 9, 7), "7/9+ files"),
+        ] {
+            let text = Progress::new(true, verb).text(&moment);
+            assert!(text.starts_with(said), "{text}");
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! Collects the outcomes of a run: each is in a durable file before its message is gone.
 
+mod claim;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use filefleet_shared::{
-    broker::{
-        Broker, BrokerError, ConsumeOptions, Consumer, Dead, Delivery, Queue, SettleError, Verdict,
+    broker::{Broker, BrokerError, Consumer, Dead, Delivery, SettleError, Verdict},
+    wire::{
+        self, Collected, DecodeError, Outcome, OutputPlace, RunClosed, RunId, RunOutput, Usage,
     },
-    wire::{self, DecodeError, Outcome, RunClosed, RunId, Usage},
 };
 use futures_util::future::join_all;
 use tokio::{sync::watch, time::Instant};
@@ -14,7 +16,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     durable::{DiskError, off_runtime},
     patience::{persist, stopped},
-    sink::{Sink, SinkError, Summary, Taken},
+    sink::{self, Sink, SinkError, Summary, Taken},
 };
 
 const PREFETCH: u16 = 1000;
@@ -33,6 +35,8 @@ pub struct CollectOptions {
     pub out_dir: PathBuf,
     /// Name of this process, for dead letters.
     pub collector: String,
+    /// Name of this host, for others to find the directory.
+    pub host: String,
 }
 
 /// How far collecting is.
@@ -63,7 +67,33 @@ pub enum CollectError {
     /// Another collector has the run's results queue.
     #[error("another collector is collecting run {0}; wait for it or stop it")]
     AnotherCollector(RunId),
-    /// The broker refused for good.
+    /// What was collected so far is in another directory, and gone from the queue.
+    #[error(
+        "run {run} is collected into {into}: what is there is not in its queue any more, so it \
+         can only be completed there\n  collect into that directory, which may have been moved; \
+         if it is lost, publish again"
+    )]
+    Elsewhere {
+        /// The run.
+        run: RunId,
+        /// Where its outcomes are.
+        into: OutputPlace,
+    },
+    /// The run was collected into another directory, to its end.
+    #[error(
+        "run {} is already complete: {} succeeded, {} failed; collected into {}",
+        .0.run, .0.succeeded, .0.failed, .0.into
+    )]
+    Complete(Box<Collected>),
+    /// The run was collected to its end, but the directory has no longer all of it.
+    #[error("run {run} was collected to its end into {dir}, where a part is missing now")]
+    Missing {
+        /// The run.
+        run: RunId,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The broker refused for good, or was away for too long.
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
@@ -83,51 +113,68 @@ impl CollectError {
 /// without any file is never closed, so it is not to be collected.
 ///
 /// # Errors
-/// Every [`CollectError`]. A broker that is away is waited for and is no error.
+/// Every [`CollectError`]. A broker that is away is waited for, up to [`Broker::outage`].
 pub async fn collect(
     broker: Arc<dyn Broker>,
     options: CollectOptions,
     progress: watch::Sender<CollectProgress>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Summary, CollectError> {
-    let (dir, run) = (options.out_dir.clone(), options.run);
-    let mut sink = off_runtime(move || Sink::open(&dir, run)).await?;
-    show(&progress, &sink);
+    let outage = broker.outage();
     let waiting = |why: Option<String>| {
         progress.send_modify(|shown| shown.waiting = why.is_some());
     };
-    if !sink.is_complete()
-        && let Some(mut consumer) = persist(&mut stop, waiting, || consume(&*broker, run))
-            .await
-            .map_err(|error| match error {
-                BrokerError::Busy(_) => CollectError::AnotherCollector(run),
-                error => error.into(),
-            })?
-    {
-        let ended = until_complete(&mut consumer, sink, &options, &progress, &mut stop).await;
-        // Also after an error: what is buffered goes back before anybody collects again.
-        consumer.close().await;
-        sink = ended?;
+    let look = || claim::look(&*broker, &options);
+    let output = persist(outage, &mut stop, waiting, look).await?;
+    let mut sink = open(&options, output).await?;
+    show(&progress, &sink);
+    let into = claim::place(&options, &sink);
+    if !sink.is_complete() {
+        let take = || claim::take(&*broker, &options, &into);
+        let taken =
+            persist(outage, &mut stop, waiting, take)
+                .await
+                .map_err(|error| match error {
+                    BrokerError::Busy(_) => CollectError::AnotherCollector(options.run),
+                    error => error.into(),
+                })?;
+        if let Some(consumer) = taken {
+            let mut consumer = consumer?;
+            let ended = until_complete(&mut consumer, sink, &options, &progress, &mut stop).await;
+            // Also after an error: what is buffered goes back before anybody collects again.
+            consumer.close().await;
+            sink = ended?;
+        }
     }
-    let complete = sink.is_complete();
-    let summary = off_runtime(move || sink.finish(&options.pipeline)).await?;
+    let (complete, pipeline) = (sink.is_complete(), options.pipeline.clone());
+    let summary = off_runtime(move || sink.finish(&pipeline)).await?;
     if complete {
-        // What is left in it are duplicates. Told to stop meanwhile, the next collector does it.
-        let queue = Queue::Results(run);
-        persist(&mut stop, waiting, || broker.delete(&queue)).await?;
+        // Told to stop meanwhile, the next collector does it.
+        let end = || claim::end(&*broker, &options, &into, &summary);
+        persist(outage, &mut stop, waiting, end).await?;
     }
     Ok(summary)
 }
 
-async fn consume(broker: &dyn Broker, run: RunId) -> Result<Consumer, BrokerError> {
-    let queue = Queue::Results(run);
-    // A collector may be there before the producer.
-    broker.declare(std::slice::from_ref(&queue)).await?;
-    let options = ConsumeOptions {
-        prefetch: PREFETCH,
-        exclusive: true,
+/// Opens the output directory, if the run is not in another one.
+///
+/// Without `output` nobody could be asked; then nothing is taken either.
+async fn open(options: &CollectOptions, output: Option<RunOutput>) -> Result<Sink, CollectError> {
+    let (dir, run) = (options.out_dir.clone(), options.run);
+    let collected = if let Some(output) = &output {
+        let dir = dir.clone();
+        let ours = off_runtime(move || sink::collection_of(&dir, run)).await?;
+        claim::check(output, ours, options)?;
+        output.collected.is_some()
+    } else {
+        false
     };
-    broker.consume(&queue, options).await
+    let sink = off_runtime(move || Sink::open(&dir, run)).await?;
+    if collected && !sink.is_complete() {
+        let dir = options.out_dir.clone();
+        return Err(CollectError::Missing { run, dir });
+    }
+    Ok(sink)
 }
 
 /// Takes batch after batch until the run is complete or told to stop.

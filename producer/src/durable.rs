@@ -194,7 +194,10 @@ pub(crate) fn each_line<E>(
 }
 
 /// Locks a file until it is closed; `false` if another handle has it.
-pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, DiskError> {
+///
+/// # Errors
+/// [`DiskError`].
+pub fn try_lock(file: &File, path: &Path) -> Result<bool, DiskError> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -203,7 +206,10 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, DiskError> {
 }
 
 /// Replaces a file as a whole: readers see the old one or the new one.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
+///
+/// # Errors
+/// [`DiskError`].
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = PathBuf::from(name);
@@ -218,7 +224,10 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
 }
 
 /// The content of a file; `None` if there is none.
-pub(crate) fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+///
+/// # Errors
+/// [`DiskError`].
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     let mut content = Vec::new();
     match File::open(path).and_then(|mut file| file.read_to_end(&mut content)) {
         Ok(_) => Ok(Some(content)),

@@ -1,7 +1,7 @@
 //! Scans a directory, publishes one task per file, and collects one outcome per task.
 
 pub mod collect;
-mod durable;
+pub mod durable;
 pub mod manifest;
 mod patience;
 pub mod publish;

@@ -1,17 +1,22 @@
-//! Waiting for a broker that is away: for ever, until told to stop.
+//! Waiting for a broker that is away: as long as it may be, or until told to stop.
 
 use std::{future::Future, time::Duration};
 
 use filefleet_shared::broker::BrokerError;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long a call may still take when told to stop. What it published counts as not published
+/// then, and is published again later: a broker that is there must get the time to confirm it.
+const LAST_CALL: Duration = Duration::from_secs(10);
 
-/// Tries again after transient errors; `None` if told to stop meanwhile.
+/// Tries again after transient errors for as long as an `outage` may take; `None` if told to stop
+/// meanwhile.
 ///
 /// `waiting` hears why it waits, and `None` when it no longer does.
 pub(crate) async fn persist<T, F>(
+    outage: Duration,
     stop: &mut watch::Receiver<bool>,
     mut waiting: impl FnMut(Option<String>),
     mut call: impl FnMut() -> F,
@@ -21,8 +26,14 @@ where
 {
     let mut wait = FIRST_WAIT;
     let mut waited = false;
+    let began = Instant::now();
     loop {
-        match call().await {
+        let called = tokio::select! {
+            biased;
+            called = call() => called,
+            () = stopped_for(stop, LAST_CALL) => return Ok(None),
+        };
+        match called {
             Ok(done) => {
                 if waited {
                     tracing::info!("broker is back");
@@ -30,17 +41,18 @@ where
                 }
                 return Ok(Some(done));
             }
-            Err(error) if error.is_transient() => {
+            Err(error) if error.is_transient() && began.elapsed() < outage => {
                 if !waited {
                     tracing::warn!(%error, "waiting for the broker");
                 }
                 waited = true;
                 waiting(Some(error.to_string()));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.after(outage)),
         }
         // Between half and all of it, so that a fleet does not come back in step.
         let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
+        let jittered = jittered.min(outage.saturating_sub(began.elapsed()));
         tokio::select! {
             () = tokio::time::sleep(jittered) => {}
             () = stopped(stop) => return Ok(None),
@@ -56,11 +68,19 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     }
 }
 
+/// Resolves some time after being told to stop.
+async fn stopped_for(stop: &mut watch::Receiver<bool>, time: Duration) {
+    stopped(stop).await;
+    tokio::time::sleep(time).await;
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    const OUTAGE: Duration = Duration::from_secs(15 * 60);
 
     fn away() -> BrokerError {
         BrokerError::Unavailable("away".to_owned())
@@ -72,6 +92,7 @@ mod tests {
         let calls = AtomicU32::new(0);
         let mut said = Vec::new();
         let done = persist(
+            OUTAGE,
             &mut stop,
             |why| said.push(why.is_some()),
             || async {
@@ -95,10 +116,39 @@ mod tests {
             tell.send(true).unwrap();
             tell.closed().await;
         });
-        let none = persist(&mut stop, |_| {}, || async { Err::<(), _>(away()) }).await;
+        let call = || async { Err::<(), _>(away()) };
+        let none = persist(OUTAGE, &mut stop, |_| {}, call).await;
         assert!(none.unwrap().is_none());
         let refused = || async { Err::<(), _>(BrokerError::Refused("no".to_owned())) };
-        let error = persist(&mut stop, |_| {}, refused).await.unwrap_err();
+        let error = persist(OUTAGE, &mut stop, |_| {}, refused)
+            .await
+            .unwrap_err();
         assert!(matches!(error, BrokerError::Refused(_)));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_stays_away_is_given_up_after_the_outage() {
+        let (_tell, mut stop) = watch::channel(false);
+        let call = || async { Err::<(), _>(away()) };
+        let began = Instant::now();
+        let error = persist(OUTAGE, &mut stop, |_| {}, call).await.unwrap_err();
+        assert_eq!(began.elapsed().as_secs(), OUTAGE.as_secs());
+        let told = error.to_string();
+        assert_eq!(told, "broker away for longer than 15m: away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_under_way_gets_a_moment_when_told_to_stop_and_no_more() {
+        let (tell, mut stop) = watch::channel(false);
+        tell.send(true).unwrap();
+        for (takes, done) in [(LAST_CALL / 2, Some(())), (LAST_CALL * 2, None)] {
+            let call = || async move {
+                tokio::time::sleep(takes).await;
+                Ok(())
+            };
+            let began = Instant::now();
+            let called = persist(OUTAGE, &mut stop, |_| {}, call).await;
+            assert_eq!(called.unwrap(), done);
+            assert!(began.elapsed() <= LAST_CALL + Duration::from_secs(1));
+        }
     }
 }

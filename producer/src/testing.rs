@@ -120,6 +120,10 @@ impl Broker for Watched {
         self.broker.ack_timeout()
     }
 
+    fn outage(&self) -> Duration {
+        self.broker.outage()
+    }
+
     async fn close(&self) {
         self.broker.close().await;
     }

@@ -132,6 +132,8 @@ pub fn init(
     let builder = logs()
         .with_env_filter(directives)
         .with_ansi(std::io::stderr().is_terminal())
+        // Where standard error is closed or full, saying so there panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_target(false).try_init(),

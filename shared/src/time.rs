@@ -52,6 +52,12 @@ impl From<SystemTime> for UnixMillis {
     }
 }
 
+impl From<UnixMillis> for SystemTime {
+    fn from(instant: UnixMillis) -> Self {
+        UNIX_EPOCH + Duration::from_millis(instant.0)
+    }
+}
+
 /// Whole milliseconds of a duration, saturating.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {

@@ -29,12 +29,19 @@ pub(crate) fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// One of `0..count`; 0 of none.
+pub(crate) fn pick(bits: u64, count: usize) -> usize {
+    let at = bits.checked_rem(count as u64).unwrap_or_default();
+    // Below `count`, so it fits.
+    usize::try_from(at).unwrap_or_default()
+}
+
 /// From 0 to below 1.
 #[expect(
     clippy::cast_precision_loss,
     reason = "53 bits are what an f64 holds exactly"
 )]
-fn unit(bits: u64) -> f64 {
+pub(crate) fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 

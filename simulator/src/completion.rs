@@ -6,30 +6,9 @@ use serde_json::{Value, json};
 use crate::{
     answer,
     effects::Content,
-    refusal::Dialect,
+    exchange::{Answer, Service, Setting},
     request::{ChatRequest, tokens},
 };
-
-/// A finished answer.
-#[derive(Debug)]
-pub(crate) struct Completion {
-    pub(crate) body: Vec<u8>,
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
-}
-
-/// What an answer depends on beside the request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Setting<'a> {
-    pub(crate) dialect: &'a Dialect,
-    pub(crate) content: Option<Content>,
-    /// llama.cpp's messages have no `refusal`.
-    pub(crate) without_refusal: bool,
-    /// Decides the answer's id.
-    pub(crate) id: u64,
-    /// Seconds since 1970.
-    pub(crate) created: u64,
-}
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -95,7 +74,7 @@ struct CompletionDetails {
 pub(crate) fn completion(
     request: &ChatRequest,
     setting: Setting<'_>,
-) -> Result<Completion, serde_json::Error> {
+) -> Result<Answer, serde_json::Error> {
     let said = Said::of(request, setting.content);
     let input = request.prompt_tokens();
     let output = said.tokens().saturating_mul(request.choices);
@@ -122,7 +101,7 @@ pub(crate) fn completion(
         service_tier: "default",
         system_fingerprint: "fp_rehearsal",
     };
-    Ok(Completion {
+    Ok(Answer {
         body: serde_json::to_vec(&body)?,
         input_tokens: input,
         output_tokens: output,

@@ -13,13 +13,15 @@ pub struct SimulatorConfig {
     pub latency: Latency,
     /// Where latency begins to suffer from load.
     pub knee: Option<Knee>,
-    /// What is refused with 429, and over which number in flight with 503.
+    /// What is refused with 429, for each kind of service by itself, and over which number in
+    /// flight with 503.
     pub quotas: Quotas,
     /// How often the service fails.
     pub faults: Faults,
     /// Whether it answers at all.
     pub down: Down,
-    /// The key that requests must carry (Bearer or `api-key`); any or none if `None`.
+    /// The key that requests must carry (Bearer, or in the header of the service); any or none if
+    /// `None`.
     pub require_key: Option<String>,
     /// The models (Azure: deployments) that exist; every name if `None`.
     pub models: Option<Vec<String>>,
@@ -95,7 +97,8 @@ pub struct Quotas {
     ///
     /// Requests that fail in any other way count always.
     pub rejections_count: bool,
-    /// Tokens per minute, an estimate at arrival: prompt + `max_tokens`; `None` is no limit.
+    /// Tokens per minute, an estimate at arrival: prompt + `max_tokens`; images have none. `None`
+    /// is no limit.
     pub tokens_per_minute: Option<u64>,
     /// After which time the count of tokens starts again at 0, as Azure's does. 60 s.
     pub token_window: Duration,

@@ -33,15 +33,26 @@ pub(crate) fn headers(
         }
     };
     let id = crate::chance::mix(about.id);
+    let processing = about.processing.as_millis().to_string();
+    if !about.dialect.is_openai_like() {
+        set("apim-request-id", uuid_like(about.id, id));
+        set("x-envoy-upstream-service-time", processing);
+        if let Some(wait) = wait {
+            // Of the two, only Azure OpenAI gives milliseconds.
+            retry_after(config, wait, &mut |name, value| {
+                if name == "retry-after" {
+                    set(name, value);
+                }
+            });
+        }
+        return headers;
+    }
     set("x-request-id", format!("req_{:016x}{id:016x}", about.id));
     if about.dialect.is_azure() {
         set("apim-request-id", uuid_like(about.id, id));
         set("x-ms-region", "Simulator".to_owned());
     }
-    set(
-        "openai-processing-ms",
-        about.processing.as_millis().to_string(),
-    );
+    set("openai-processing-ms", processing);
     rate_limits(about, config, wait.is_some(), &mut set);
     if let Some(wait) = wait {
         retry_after(config, wait, &mut set);

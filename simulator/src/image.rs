@@ -2,6 +2,8 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
+pub(crate) mod size;
+
 /// An image of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Image {
@@ -11,7 +13,7 @@ pub(crate) enum Image {
     Inline {
         media_type: String,
         bytes: usize,
-        /// Width and height in pixels, of PNG and JPEG.
+        /// Width and height in pixels, where the header tells them.
         size: Option<(u32, u32)>,
     },
 }
@@ -48,7 +50,7 @@ impl Image {
         Ok(Self::Inline {
             media_type: media_type.to_owned(),
             bytes: bytes.len(),
-            size: png_size(&bytes).or_else(|| jpeg_size(&bytes)),
+            size: size::of(&bytes).ok().flatten(),
         })
     }
 
@@ -70,34 +72,6 @@ impl Image {
             (width, height) = (width * 768 / shortest, height * 768 / shortest);
         }
         85 + 170 * width.div_ceil(512).max(1) * height.div_ceil(512).max(1)
-    }
-}
-
-pub(crate) fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
-    // Length and name of the header chunk, then width and height.
-    let (width, rest) = rest.get(8..)?.split_first_chunk()?;
-    let (height, _) = rest.split_first_chunk()?;
-    Some((u32::from_be_bytes(*width), u32::from_be_bytes(*height)))
-}
-
-pub(crate) fn jpeg_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut rest = bytes.strip_prefix(b"\xff\xd8")?;
-    loop {
-        let [0xff, marker, high, low, ..] = *rest else {
-            return None;
-        };
-        let frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
-        if frame {
-            let [height_high, height_low, width_high, width_low, ..] = *rest.get(5..)? else {
-                return None;
-            };
-            return Some((
-                u32::from(u16::from_be_bytes([width_high, width_low])),
-                u32::from(u16::from_be_bytes([height_high, height_low])),
-            ));
-        }
-        rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..)?;
     }
 }
 

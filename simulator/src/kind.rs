@@ -10,6 +10,10 @@ use crate::chance;
 pub enum Kind {
     /// A chat completion.
     Chat,
+    /// Vectors of texts.
+    Embeddings,
+    /// The analysis of an image.
+    Vision,
     /// A document to be read (Document Intelligence); paid when it is accepted.
     Ocr,
     /// Asking for the result of reading a document; never paid.

@@ -1,17 +1,21 @@
 //! The AI services as a server, with latencies, quotas, faults and quirks.
 //!
-//! [`start`] serves until it is shut down. Answers are extracts of the input, labelled
-//! `[rehearsal]` where they are made up, the same for the same request and seed.
+//! [`start`] serves until it is shut down. Answers are the same for the same request and seed;
+//! what they make up is labelled `[rehearsal]`. Tokens are estimated as four characters each. Each
+//! kind of service has its quotas for itself.
 //!
-//! - Chat in the dialects of OpenAI (DeepSeek, vLLM, llama.cpp, Ollama) and of Azure OpenAI:
-//!   `POST /v1/chat/completions`, `/openai/v1/chat/completions` and
-//!   `/openai/deployments/{deployment}/chat/completions`. Tokens are four characters each.
-//! - Azure AI Document Intelligence 2024-11-30:
-//!   `POST /documentintelligence/documentModels/{model}:analyze`, and `GET` and `DELETE` of
-//!   `…/{model}/analyzeResults/{result}`.
-//! - Azure AI Search 2024-07-01: `/indexes` (`GET`, `POST`), `/indexes('{index}')` (`GET`, `PUT`,
-//!   `DELETE`) and below it `docs/search.index`, `docs/search.post.search`, `docs/$count`,
-//!   `docs('{key}')` and `search.stats`; also as `/indexes/{index}/docs/index` and so on.
+//! | path | service |
+//! |---|---|
+//! | `POST /v1/chat/completions`, `/chat/completions` | chat of OpenAI, DeepSeek, vLLM, llama.cpp, Ollama: extracts of the input |
+//! | `POST /v1/embeddings`, `/embeddings` | their embeddings: texts that share words have similar vectors |
+//! | `POST /openai/v1/…` | both, of Azure OpenAI v1 |
+//! | `POST /openai/deployments/{deployment}/…?api-version=…` | both, of Azure OpenAI classic |
+//! | `POST /computervision/imageanalysis:analyze?api-version=2023-10-01&features=…` | Azure AI Vision Image Analysis 4.0: made up for the bytes of the image; an image at an address is not fetched and taken to be 1024 x 1024 pixels |
+//! | `POST /documentintelligence/documentModels/{model}:analyze`, `GET` and `DELETE` of `…/{model}/analyzeResults/{result}` | Azure AI Document Intelligence 2024-11-30: the text of the document |
+//! | `/indexes` (`GET`, `POST`), `/indexes('{index}')` (`GET`, `PUT`, `DELETE`) and below it `docs/search.index`, `docs/search.post.search`, `docs/$count`, `docs('{key}')` and `search.stats`; also as `/indexes/{index}/docs/index` and so on | Azure AI Search 2024-07-01 |
+//!
+//! Limits, as the services have them: 2048 inputs, 8192 tokens an input and 300,000 a request of
+//! embeddings; images of 50 to 16,000 pixels a side and 20,971,520 bytes to be analyzed.
 //!
 //! Beside the services' own paths there are `GET /health`, `GET /_stats` ([`Stats`]),
 //! `GET /_index/{index}` ([`IndexStats`]), `POST /_reset` and `POST /_control` ([`Control`]).
@@ -27,6 +31,8 @@ mod control;
 mod docintel;
 mod document;
 mod effects;
+mod embeddings;
+mod exchange;
 mod fill;
 mod headers;
 mod image;
@@ -40,6 +46,7 @@ mod search;
 mod server;
 mod state;
 mod stats;
+mod vision;
 mod visit;
 
 pub use config::{ConfigError, Down, Faults, Knee, Latency, Quotas, SimulatorConfig};

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// One way in which real services differ from their specification.
 ///
 /// Quirks with a [marker](Quirk::marker) strike every request while they are on; with
-/// [`Quirk::Markers`] on they strike only the requests whose text has the word.
+/// [`Quirk::Markers`] on they strike only the requests whose text has the word (of an image: its
+/// bytes). Quirks of prompts, contents and finish reasons are chat's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Quirk {

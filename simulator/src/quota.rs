@@ -10,6 +10,8 @@ use crate::config::Quotas;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Bucket {
     Chat,
+    Embeddings,
+    Vision,
     OcrPosts,
     OcrGets,
     Search,

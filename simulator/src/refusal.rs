@@ -5,11 +5,15 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::quota::{Exceeded, Limited};
+use crate::{Kind, quota::Exceeded};
 
+mod azure;
 mod words;
 
 use words::FILTERED;
+
+/// The version of Image Analysis that is served.
+pub(crate) const VISION_VERSION: &str = "2023-10-01";
 
 /// Whose protocol a request speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub(crate) enum Dialect {
     AzureClassic { api_version: String },
     /// Azure's versionless path.
     AzureV1,
+    /// Image Analysis.
+    AzureVision { api_version: String },
 }
 
 impl Dialect {
@@ -27,9 +33,22 @@ impl Dialect {
         !matches!(self, Self::OpenAi)
     }
 
+    pub(crate) fn is_openai_like(&self) -> bool {
+        !matches!(self, Self::AzureVision { .. })
+    }
+
+    /// Whether there is a service of the version that the address asks for.
+    pub(crate) fn has_known_version(&self) -> bool {
+        match self {
+            Self::OpenAi | Self::AzureV1 => true,
+            Self::AzureClassic { api_version } => !api_version.is_empty(),
+            Self::AzureVision { api_version } => api_version == VISION_VERSION,
+        }
+    }
+
     fn api_version(&self) -> &str {
         match self {
-            Self::AzureClassic { api_version } => api_version,
+            Self::AzureClassic { api_version } | Self::AzureVision { api_version } => api_version,
             Self::OpenAi | Self::AzureV1 => "v1",
         }
     }
@@ -39,8 +58,12 @@ impl Dialect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
     pub(crate) message: String,
+    /// OpenAI's `type`.
+    pub(crate) kind: &'static str,
     pub(crate) param: Option<String>,
     pub(crate) code: Option<&'static str>,
+    /// Code and message of Azure's `innererror`.
+    pub(crate) inner: Option<(&'static str, String)>,
 }
 
 /// Why there is no answer.
@@ -67,11 +90,13 @@ pub(crate) enum Refusal {
         path: String,
     },
     RateLimited {
+        kind: Kind,
         model: String,
         exceeded: Exceeded,
     },
     InsufficientQuota,
     ContextExceeded {
+        kind: Kind,
         prompt: u64,
         context: u64,
     },
@@ -97,6 +122,9 @@ impl Refusal {
 
     /// The body, as the dialect spells it.
     pub(crate) fn body(&self, dialect: &Dialect, integer_code: bool) -> Value {
+        if !dialect.is_openai_like() {
+            return self.vision(dialect);
+        }
         if integer_code {
             return self.llama_cpp();
         }
@@ -117,44 +145,13 @@ impl Refusal {
         }})
     }
 
-    /// Code and message, where Azure's own gateway answers and not the model behind it.
-    fn azure(&self, dialect: &Dialect) -> Option<(&'static str, String)> {
-        let words = self.words();
-        let code = match self {
-            Self::RateLimited { exceeded, .. } => {
-                return Some(("429", azure_throttled(dialect, exceeded)));
-            }
-            Self::Unauthorized { .. } => {
-                return Some((
-                    "401",
-                    "Access denied due to invalid subscription key or wrong API endpoint. Make \
-                     sure to provide a valid key for an active subscription and use a correct \
-                     regional API endpoint for your resource."
-                        .to_owned(),
-                ));
-            }
-            Self::NoSuchModel { .. } => {
-                return Some((
-                    "DeploymentNotFound",
-                    "The API deployment for this resource does not exist. If you created the \
-                     deployment within the last 5 minutes, please wait a moment and try again."
-                        .to_owned(),
-                ));
-            }
-            Self::NoSuchPath { .. } | Self::WrongMethod { .. } => {
-                return Some(("404", "Resource not found".to_owned()));
-            }
-            Self::Internal => "InternalServerError",
-            Self::Overloaded | Self::Busy => "ServiceUnavailable",
-            _ => return None,
-        };
-        Some((code, words.message))
-    }
-
     /// As observed of llama.cpp: the status as an integer, no `param`.
     fn llama_cpp(&self) -> Value {
         let words = self.words();
-        if let Self::ContextExceeded { prompt, context } = self {
+        if let Self::ContextExceeded {
+            prompt, context, ..
+        } = self
+        {
             return json!({"error": {
                 "code": 400,
                 "message": format!(
@@ -178,21 +175,6 @@ impl Refusal {
             "type": kind,
         }})
     }
-}
-
-fn azure_throttled(dialect: &Dialect, exceeded: &Exceeded) -> String {
-    let what = match exceeded.what {
-        Limited::Requests => "call rate limit",
-        Limited::Tokens => "token rate limit",
-    };
-    format!(
-        "Requests to the ChatCompletions_Create Operation under Azure OpenAI API version {} have \
-         exceeded {what} of your current OpenAI S0 pricing tier. Please retry after {} seconds. \
-         Please go here: https://aka.ms/oai/quotaincrease if you would like to further increase \
-         the default rate limit.",
-        dialect.api_version(),
-        crate::headers::whole_seconds(exceeded.wait),
-    )
 }
 
 /// `innererror` and `content_filter_result`: what is on the wire, unlike the specification.

@@ -17,6 +17,11 @@ const ROLES: [&str; 6] = [
     "developer",
 ];
 
+/// What is said to a body that is no JSON object.
+const NO_JSON: &str = "We could not parse the JSON body of your request. (HINT: This likely means \
+     you aren't using your HTTP library correctly. The API expects a JSON payload, but what was \
+     sent was not valid JSON.)";
+
 /// What the simulated model answers to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChatRequest {
@@ -42,23 +47,7 @@ pub(crate) fn tokens(chars: usize) -> u64 {
 impl ChatRequest {
     /// Reads a body. `deployment` is the model where the path names it.
     pub(crate) fn parse(body: &[u8], deployment: Option<&str>) -> Result<Self, Invalid> {
-        let Ok(Value::Object(mut body)) = serde_json::from_slice(body) else {
-            return Err(invalid(
-                "We could not parse the JSON body of your request. (HINT: This likely means you \
-                 aren't using your HTTP library correctly. The API expects a JSON payload, but \
-                 what was sent was not valid JSON.)",
-                None,
-                None,
-            ));
-        };
-        let model = match (deployment, body.remove("model")) {
-            (Some(deployment), _) => deployment.to_owned(),
-            (None, Some(Value::String(model))) if !model.is_empty() => model,
-            (None, Some(Value::Null) | None) => {
-                return Err(invalid("you must provide a model parameter", None, None));
-            }
-            (None, Some(other)) => return Err(wrong_type("model", "a string", &other)),
-        };
+        let (mut body, model) = open(body, deployment)?;
         let mut read = Messages::default();
         read.all(&mut body)?;
         let request = Self {
@@ -95,16 +84,25 @@ impl ChatRequest {
         }
         Ok(request)
     }
+}
 
-    pub(crate) fn prompt_tokens(&self) -> u64 {
-        self.text_tokens + self.image_tokens
-    }
-
-    /// What it counts against a quota at arrival: the prompt and the longest answer it allows.
-    pub(crate) fn quota_tokens(&self) -> u64 {
-        let answer = self.max_tokens.unwrap_or(0).saturating_mul(self.choices);
-        self.prompt_tokens().saturating_add(answer)
-    }
+/// The fields of a body, and the model that it or the path names.
+pub(crate) fn open(
+    body: &[u8],
+    deployment: Option<&str>,
+) -> Result<(Map<String, Value>, String), Invalid> {
+    let Ok(Value::Object(mut body)) = serde_json::from_slice(body) else {
+        return Err(invalid(NO_JSON, None, None));
+    };
+    let model = match (deployment, body.remove("model")) {
+        (Some(deployment), _) => deployment.to_owned(),
+        (None, Some(Value::String(model))) if !model.is_empty() => model,
+        (None, Some(Value::Null) | None) => {
+            return Err(invalid("you must provide a model parameter", None, None));
+        }
+        (None, Some(other)) => return Err(wrong_type("model", "a string", &other)),
+    };
+    Ok((body, model))
 }
 
 #[derive(Default)]
@@ -246,7 +244,7 @@ fn contains_json(text: &str) -> bool {
         .any(|word| word.eq_ignore_ascii_case(b"json"))
 }
 
-fn integer(
+pub(crate) fn integer(
     body: &Map<String, Value>,
     name: &str,
     range: std::ops::RangeInclusive<u64>,
@@ -313,8 +311,10 @@ pub(crate) fn invalid(
 ) -> Invalid {
     Invalid {
         message: message.into(),
+        kind: "invalid_request_error",
         param: param.map(str::to_owned),
         code,
+        inner: None,
     }
 }
 

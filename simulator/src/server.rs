@@ -15,12 +15,14 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
-    ConfigError, Control, Down, Quirk, SimulatorConfig, Stats, chance,
-    chat::{Call, authorize, exchange},
-    docintel,
+    ConfigError, Control, Down, Quirk, SimulatorConfig, Stats, chance, docintel,
+    embeddings::EmbeddingsRequest,
+    exchange::{Call, Service, authorize, exchange},
     refusal::{Dialect, Refusal},
+    request::ChatRequest,
     search::{self, IndexStats},
     state::App,
+    vision::VisionRequest,
 };
 
 /// More than any image or document that a service takes.
@@ -151,12 +153,10 @@ impl Simulator {
 }
 
 fn router(app: Arc<App>) -> Router {
-    let classic = "/openai/deployments/{deployment}/chat/completions";
     docintel::routes()
-        .route("/v1/chat/completions", post(openai))
-        .route("/chat/completions", post(openai))
-        .route("/openai/v1/chat/completions", post(azure_v1))
-        .route(classic, post(azure_classic))
+        .merge(openai_like::<ChatRequest>("chat/completions"))
+        .merge(openai_like::<EmbeddingsRequest>("embeddings"))
+        .route("/computervision/imageanalysis:analyze", post(azure_vision))
         .route("/v1/models", get(models))
         .route("/models", get(models))
         .route("/openai/v1/models", get(models))
@@ -172,46 +172,89 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// The paths of OpenAI and of Azure OpenAI that end in `end`.
+fn openai_like<S: Service + Send + Sync + 'static>(end: &str) -> Router<Arc<App>> {
+    Router::new()
+        .route(&format!("/v1/{end}"), post(openai::<S>))
+        .route(&format!("/{end}"), post(openai::<S>))
+        .route(&format!("/openai/v1/{end}"), post(azure_v1::<S>))
+        .route(
+            &format!("/openai/deployments/{{deployment}}/{end}"),
+            post(azure_classic::<S>),
+        )
+}
+
 type Body = Result<Bytes, BytesRejection>;
 
-async fn openai(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    exchange(app, call(Dialect::OpenAi, None, &headers, body)).await
+async fn openai<S: Service + Send + Sync>(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let call = call(Dialect::OpenAi, None, &uri, &headers, body);
+    exchange::<S>(app, call).await
 }
 
-async fn azure_v1(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    exchange(app, call(Dialect::AzureV1, None, &headers, body)).await
+async fn azure_v1<S: Service + Send + Sync>(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let call = call(Dialect::AzureV1, None, &uri, &headers, body);
+    exchange::<S>(app, call).await
 }
 
-async fn azure_classic(
+async fn azure_classic<S: Service + Send + Sync>(
     State(app): State<Arc<App>>,
     Path(deployment): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let api_version = uri
-        .query()
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .find_map(|pair| pair.strip_prefix("api-version="))
-        .unwrap_or_default()
-        .to_owned();
+    let api_version = api_version(&uri);
     let dialect = Dialect::AzureClassic { api_version };
-    exchange(app, call(dialect, Some(deployment), &headers, body)).await
+    exchange::<S>(app, call(dialect, Some(deployment), &uri, &headers, body)).await
 }
 
-fn call(dialect: Dialect, deployment: Option<String>, headers: &HeaderMap, body: Body) -> Call {
-    let says_json = headers
+async fn azure_vision(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let api_version = api_version(&uri);
+    let dialect = Dialect::AzureVision { api_version };
+    exchange::<VisionRequest>(app, call(dialect, None, &uri, &headers, body)).await
+}
+
+fn api_version(uri: &Uri) -> String {
+    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .find(|(name, _)| name == "api-version")
+        .map(|(_, version)| version.into_owned())
+        .unwrap_or_default()
+}
+
+fn call(
+    dialect: Dialect,
+    deployment: Option<String>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Call {
+    let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.trim_start().starts_with("application/json"));
+        .unwrap_or_default();
     Call {
         deployment,
         key: key(headers, &dialect),
+        query: uri.query().unwrap_or_default().to_owned(),
+        content_type: content_type.trim().to_ascii_lowercase(),
         task: headers
             .get("x-filefleet-task")
             .map(|task| chance::hash(task.as_bytes())),
-        says_json,
         body,
         dialect,
     }
@@ -219,7 +262,11 @@ fn call(dialect: Dialect, deployment: Option<String>, headers: &HeaderMap, body:
 
 fn key(headers: &HeaderMap, dialect: &Dialect) -> Option<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let own = text("api-key").filter(|_| dialect.is_azure());
+    let own = match dialect {
+        Dialect::OpenAi => None,
+        Dialect::AzureClassic { .. } | Dialect::AzureV1 => text("api-key"),
+        Dialect::AzureVision { .. } => text("ocp-apim-subscription-key"),
+    };
     let bearer = || text("authorization").and_then(|value| value.strip_prefix("Bearer "));
     own.or_else(bearer).map(|key| key.trim().to_owned())
 }
@@ -297,6 +344,10 @@ async fn wrong_method(State(app): State<Arc<App>>, method: Method, uri: Uri) -> 
 fn dialect_of(uri: &Uri) -> Dialect {
     if uri.path().starts_with("/openai/") {
         Dialect::AzureV1
+    } else if uri.path().starts_with("/computervision/") {
+        Dialect::AzureVision {
+            api_version: api_version(uri),
+        }
     } else {
         Dialect::OpenAi
     }

@@ -266,15 +266,21 @@ mod tests {
             pages: 3,
             ..paid(Some(7))
         };
+        let vision = Paid {
+            kind: Kind::Vision,
+            ..paid(Some(7))
+        };
         ledger.paid(ocr);
+        ledger.paid(vision);
         assert_eq!(ledger.snapshot().repeated, 0);
         ledger.paid(ocr);
         let stats = ledger.snapshot();
         assert_eq!(
             (stats.repeated, stats.distinct_tasks, stats.pages),
-            (1, 2, 6)
+            (1, 3, 6)
         );
         assert_eq!(stats.kinds[&Kind::Ocr].repeated, 1);
+        assert_eq!(stats.kinds[&Kind::Vision].repeated, 0);
         assert_eq!(stats.kinds[&Kind::Chat].repeated, 0);
     }
 

@@ -18,6 +18,8 @@ pub enum PauseKind {
     QuotaExhausted,
     /// No connection, several times in a row.
     Unreachable,
+    /// No call succeeds any more.
+    Failing,
 }
 
 impl PauseKind {
@@ -29,13 +31,14 @@ impl PauseKind {
             Self::Misconfigured => "misconfigured",
             Self::QuotaExhausted => "quota_exhausted",
             Self::Unreachable => "unreachable",
+            Self::Failing => "failing",
         }
     }
 
     /// Whether only a person can mend it, so that waiting is of no use.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
-        self != Self::Unreachable
+        !matches!(self, Self::Unreachable | Self::Failing)
     }
 }
 
@@ -56,6 +59,8 @@ pub struct Pause {
 
 /// Connections refused in a row, without any answer, before the service is paused.
 const UNREACHABLE_IN_A_ROW: u32 = 5;
+/// Calls that failed in a row, without any answer that is one, before the service is paused.
+const FAILED_IN_A_ROW: u32 = 10;
 /// Longest time between two probes.
 const LONGEST: Duration = Duration::from_secs(30);
 /// First time between a pause and its probe, where the service may come back by itself.
@@ -72,6 +77,7 @@ pub struct Breaker {
 #[derive(Debug, Default)]
 struct Counts {
     unreachable: u32,
+    failed: u32,
     trips: u32,
     answered: bool,
 }
@@ -114,6 +120,7 @@ impl Breaker {
         {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.unreachable = 0;
+            counts.failed = 0;
             counts.trips = 0;
             counts.answered = true;
         }
@@ -123,8 +130,8 @@ impl Breaker {
         }
     }
 
-    /// No connection; pauses the service after several in a row. True if it is paused now.
-    pub fn unreachable(&self, detail: &str) -> bool {
+    /// No connection; pauses the service after several in a row.
+    pub fn unreachable(&self, detail: &str) {
         let many = {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             counts.unreachable = counts.unreachable.saturating_add(1);
@@ -133,7 +140,20 @@ impl Breaker {
         if many || self.is_open() {
             self.trip(PauseKind::Unreachable, detail);
         }
-        many
+    }
+
+    /// A call failed at the service; pauses it after many in a row. Each failure still costs its
+    /// step an attempt: a file that makes its service fail must come to an end.
+    pub fn failed(&self, detail: &str) {
+        let many = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.unreachable = 0;
+            counts.failed = counts.failed.saturating_add(1);
+            counts.failed >= FAILED_IN_A_ROW
+        };
+        if many || self.is_open() {
+            self.trip(PauseKind::Failing, detail);
+        }
     }
 
     /// Pauses the service. Calls that were in flight at a trip belong to that same trip.
@@ -143,7 +163,8 @@ impl Breaker {
 
     fn trip_at(&self, now: Instant, kind: PauseKind, detail: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let tripped = self.paused.send_if_modified(|pause| {
+        let mut begins = false;
+        self.paused.send_if_modified(|pause| {
             if pause.as_ref().is_some_and(|pause| pause.until > now) {
                 return false;
             }
@@ -155,6 +176,7 @@ impl Breaker {
                     .saturating_mul(1 << (counts.trips - 1).min(8))
                     .min(LONGEST)
             };
+            begins = pause.is_none();
             let since = pause.as_ref().map_or(now, |pause| pause.since);
             *pause = Some(Pause {
                 kind,
@@ -166,7 +188,8 @@ impl Breaker {
             true
         });
         drop(counts);
-        if tripped {
+        // A probe that fails prolongs what is known already.
+        if begins {
             tracing::error!(
                 service = %self.service, cause = kind.as_str(), detail,
                 "service paused: every file would fail; nothing is lost, fix it and it goes on",
@@ -198,15 +221,34 @@ mod tests {
     #[test]
     fn one_lost_connection_pauses_nothing_and_several_in_a_row_do() {
         let breaker = Breaker::new("gpt".to_owned());
-        for _ in 1..UNREACHABLE_IN_A_ROW {
-            assert!(!breaker.unreachable("refused"));
+        for _ in 0..2 {
+            for _ in 1..UNREACHABLE_IN_A_ROW {
+                breaker.unreachable("refused");
+            }
+            assert!(!breaker.is_open());
+            breaker.answered();
         }
-        breaker.answered();
-        for _ in 1..UNREACHABLE_IN_A_ROW {
-            assert!(!breaker.unreachable("refused"));
+        for _ in 0..UNREACHABLE_IN_A_ROW {
+            breaker.unreachable("refused");
         }
-        assert!(breaker.unreachable("refused"));
         assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn a_service_that_fails_every_call_is_paused_and_one_answer_resumes_it() {
+        let breaker = Breaker::new("gpt".to_owned());
+        for _ in 1..FAILED_IN_A_ROW {
+            breaker.failed("500");
+        }
+        assert!(!breaker.is_open());
+        breaker.failed("500");
+        assert_eq!(
+            pause(&breaker).map(|pause| pause.kind),
+            Some(PauseKind::Failing)
+        );
+        breaker.answered();
+        breaker.failed("500");
+        assert!(!breaker.is_open());
     }
 
     #[test]

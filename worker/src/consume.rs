@@ -93,6 +93,7 @@ impl QueueLoop {
         tasks: &mut JoinSet<Settled>,
         draining: &mut watch::Receiver<bool>,
     ) -> Result<(), BrokerError> {
+        let mut away: Option<Instant> = None;
         loop {
             if !self.wait_for_service(draining).await {
                 return Ok(());
@@ -104,6 +105,10 @@ impl QueueLoop {
             let mut consumer = match self.broker.consume(&self.queue, options).await {
                 Ok(consumer) => consumer,
                 Err(error) if error.is_transient() => {
+                    let outage = self.broker.outage();
+                    if away.get_or_insert_with(Instant::now).elapsed() >= outage {
+                        return Err(error.after(outage));
+                    }
                     tracing::warn!(queue = %self.queue, %error, "cannot consume yet");
                     if !sleep_unless(draining, AGAIN).await {
                         return Ok(());
@@ -112,6 +117,7 @@ impl QueueLoop {
                 }
                 Err(error) => return Err(error),
             };
+            away = None;
             let stopped = self
                 .take(&mut consumer, tasks, draining, room, probing)
                 .await;
@@ -263,7 +269,8 @@ async fn settle(delivery: Delivery, verdict: Verdict, slot: Slot, lane: &Lane) -
         }
         Err(SettleError::Publish(error)) => {
             lane.stats.lost.add(1);
-            tracing::error!(%error, "could not publish what follows; the step will come again");
+            // The loop ends with it; of all the steps in hand, one is told.
+            tracing::debug!(%error, "could not publish what follows; the step will come again");
             false
         }
     };

@@ -10,9 +10,9 @@ use std::{
 };
 
 use filefleet_shared::files::Roots;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{breaker::Breaker, retry::RetryPolicy, service::Catalog};
+use crate::{breaker::Breaker, limiter::Limiter, retry::RetryPolicy, service::Catalog};
 
 /// Shared by all steps of a worker.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Lane {
     /// Most calls in flight.
     pub(crate) in_flight: usize,
     /// Room for calls.
-    pub(crate) calls: Semaphore,
+    pub(crate) calls: Limiter,
     /// Pauses the service, submits and polls alike.
     pub(crate) breaker: Arc<Breaker>,
     /// Counters of the worker.
@@ -78,8 +78,12 @@ pub struct Stats {
     pub settled: Counter,
     /// Calls made to services.
     pub calls: Counter,
+    /// Calls that decided about their file: it succeeded, or was refused for good.
+    pub answered: Counter,
     /// Calls repeated after a wait in the worker.
     pub retries: Counter,
+    /// Calls that a service refused as one too many.
+    pub throttled: Counter,
     /// Steps put off as messages.
     pub put_off: Counter,
     /// Steps moved to the quarantine.
@@ -103,6 +107,30 @@ impl Stats {
     #[must_use]
     pub fn in_hand(&self) -> u64 {
         self.taken.get().saturating_sub(self.settled.get())
+    }
+}
+
+/// Which services throttle this worker, live.
+#[derive(Clone, Debug)]
+pub struct Throttles {
+    pub(crate) lanes: Vec<Arc<Lane>>,
+}
+
+impl Throttles {
+    /// Services that have asked to be left alone, each with how much longer.
+    #[must_use]
+    pub fn now(&self) -> Vec<(&str, Duration)> {
+        let left = |lane: &Arc<Lane>| {
+            Some(
+                lane.calls
+                    .stopped_until()?
+                    .saturating_duration_since(Instant::now()),
+            )
+        };
+        self.lanes
+            .iter()
+            .filter_map(|lane| Some((lane.name.as_str(), left(lane)?)))
+            .collect()
     }
 }
 

@@ -11,6 +11,7 @@ use filefleet_shared::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    account::account,
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
@@ -152,6 +153,10 @@ impl Attempts<'_> {
             match input::load(self.context, self.step, &self.message.file).await {
                 Ok(loaded) => loaded,
                 Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
+                    tracing::warn!(
+                        run = %self.message.run, seq = self.message.seq, %error,
+                        "put off: the file cannot be read here now",
+                    );
                     self.counted = 1;
                     return self.later(self.context.retry.wait(self.attempt()), error.cause());
                 }
@@ -243,45 +248,9 @@ impl Attempts<'_> {
             });
         drop(permit);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
-        self.account(&result);
+        let continues = self.message.continuation.is_some();
+        self.usage.add(&account(self.lane, &result, continues));
         Called::Answered(result)
-    }
-
-    /// What an answer, good or bad, says about the service and about money.
-    fn account(&mut self, result: &Result<Reply, CallError>) {
-        // Asking for the result of a call that was counted is no call of its own.
-        let calls = u64::from(self.message.continuation.is_none());
-        let usage = |usage: &Usage| Usage { calls, ..*usage };
-        let used = match result {
-            Ok(Reply::Answered(answer)) => usage(&answer.usage),
-            Ok(Reply::Accepted(accepted)) => usage(&accepted.usage),
-            Err(CallError::Pending { .. }) => Usage::default(),
-            // Refused before a call: it says nothing about the service.
-            Err(CallError::Rejected { usage: paid, .. }) if paid.is_zero() => return,
-            Err(CallError::Rejected { usage: paid, .. }) => usage(paid),
-            Err(CallError::Unreachable(detail)) => {
-                self.lane.breaker.unreachable(detail);
-                return;
-            }
-            Err(CallError::Timeout(_)) => {
-                self.usage.add(&usage(&Usage::default()));
-                return;
-            }
-            Err(
-                CallError::Unauthorized(_)
-                | CallError::Misconfigured(_)
-                | CallError::QuotaExhausted(_),
-            ) => return,
-            Err(
-                CallError::RateLimited { .. }
-                | CallError::Overloaded { .. }
-                | CallError::Malformed(_),
-            ) => usage(&Usage::default()),
-        };
-        self.lane.breaker.answered();
-        self.lane.stats.input_tokens.add(used.input_tokens);
-        self.lane.stats.output_tokens.add(used.output_tokens);
-        self.usage.add(&used);
     }
 
     fn count(&mut self, wait: &Wait) {

@@ -72,7 +72,10 @@ impl InputError {
     /// Another worker, or the same one later, may read it: a lost mount, an unknown root.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::File(FileError::Io { .. } | FileError::UnknownRoot(_)) | Self::Closing => true,
+            Self::File(FileError::Io { source, .. }) => {
+                source.kind() != std::io::ErrorKind::PermissionDenied
+            }
+            Self::File(FileError::UnknownRoot(_)) | Self::Closing => true,
             Self::File(_) | Self::TooLarge { .. } => false,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Read first: [`consume`](self) (the loop), `handle` (one delivery), [`verdict`] (the table).
 
+mod account;
 pub mod breaker;
 pub mod config;
 mod consume;
@@ -9,11 +10,12 @@ mod context;
 mod handle;
 mod inflight;
 mod input;
+mod limiter;
 mod outcome;
 pub mod retry;
 pub mod service;
 pub mod verdict;
 mod worker;
 
-pub use context::{Counter, Stats};
-pub use worker::{Left, Report, Worker, WorkerError, WorkerSettings};
+pub use context::{Counter, Stats, Throttles};
+pub use worker::{Left, Phase, Report, Worker, WorkerError, WorkerSettings};

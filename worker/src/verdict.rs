@@ -99,7 +99,7 @@ pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decisio
         CallError::QuotaExhausted(_) => return Decision::Pause(PauseKind::QuotaExhausted),
         CallError::Rejected { cause, detail, .. } => {
             return Decision::Fail {
-                cause: (*cause).to_owned(),
+                cause: cause.clone().into_owned(),
                 detail: detail.clone(),
             };
         }

@@ -15,9 +15,10 @@ use tokio::{
 use crate::{
     breaker::{Breaker, Pause},
     consume::{DrainEnd, QueueLoop},
-    context::{Context, Lane, Lanes, Stats},
+    context::{Context, Lane, Lanes, Stats, Throttles},
     inflight::InFlight,
     input,
+    limiter::Limiter,
     retry::RetryPolicy,
     service::{Catalog, ServiceLimits},
 };
@@ -46,6 +47,18 @@ pub enum Left {
     Asked,
     /// A pill of the current epoch.
     Pill(Pill),
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It reads the control log.
+    #[default]
+    Starting,
+    /// It takes steps.
+    Ready,
+    /// It takes no more, and finishes what it has.
+    Draining,
 }
 
 /// How a worker's life ended.
@@ -89,6 +102,7 @@ pub struct Worker {
     lanes: Lanes,
     grace: Duration,
     stats: Arc<Stats>,
+    phase: watch::Sender<Phase>,
 }
 
 impl Worker {
@@ -127,6 +141,7 @@ impl Worker {
             lanes,
             grace: settings.grace,
             stats,
+            phase: watch::Sender::default(),
         })
     }
 
@@ -134,6 +149,12 @@ impl Worker {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
+    }
+
+    /// Where it is in its life, live.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// The services with their pauses, live.
@@ -146,6 +167,14 @@ impl Worker {
             .collect()
     }
 
+    /// Which services throttle, live.
+    #[must_use]
+    pub fn throttles(&self) -> Throttles {
+        Throttles {
+            lanes: self.lanes.values().cloned().collect(),
+        }
+    }
+
     /// Works until `stop` turns true or a pill of the current epoch comes, then drains.
     ///
     /// # Errors
@@ -156,9 +185,9 @@ impl Worker {
         let log = self.broker.follow_control().await?;
         let fleet: FleetState = log.history.iter().collect();
         if let Some(pill) = fleet.pill {
-            tracing::info!(
-                epoch = pill.epoch,
-                "the fleet was stopped; leaving without work"
+            tracing::warn!(
+                "the fleet was stopped, so there is no work: publish a run and start again, or \
+                 take the stop back with `filefleet stop --undo`"
             );
             return Ok(Report {
                 left: Left::Pill(pill),
@@ -170,13 +199,16 @@ impl Worker {
         for queue_loop in self.queue_loops() {
             loops.spawn(queue_loop.run(draining.clone(), self.grace));
         }
-        tracing::info!(worker = %self.context.worker, services = self.context.catalog.services().count(), "worker ready");
+        let services = self.context.catalog.services().count();
+        self.phase.send_replace(Phase::Ready);
+        tracing::info!(worker = %self.context.worker, services, "worker ready");
         let (left, mut ended) = tokio::select! {
             left = until_left(&mut stop, fleet, log) => (left, Ok(0)),
             // A loop ends by itself only with an error; the others drain then.
             Some(first) = loops.join_next() => (Left::Asked, cut_off(first)),
         };
         drain.send_replace(true);
+        self.phase.send_replace(Phase::Draining);
         tracing::info!(in_hand = self.stats.in_hand(), "draining");
         while let Some(next) = loops.join_next().await {
             ended = match (ended, cut_off(next)) {
@@ -235,7 +267,7 @@ fn lanes_of(service: &ServiceLimits, stats: &Arc<Stats>) -> Vec<Lane> {
     let lane = |name: String, in_flight: usize| Lane {
         name,
         in_flight,
-        calls: Semaphore::new(in_flight),
+        calls: Limiter::new(in_flight),
         breaker: breaker.clone(),
         stats: stats.clone(),
     };

@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{io::Write, time::Duration};
+use std::{borrow::Cow, io::Write, time::Duration};
 
 use bytes::Bytes;
 use filefleet_shared::wire::{FileRef, RunId, StepMessage, TaskId};
@@ -80,7 +80,7 @@ async fn answer(simulator: &Simulator) -> Result<Answer, CallError> {
     call(&step(&simulator.base_url(), "", ""), 0, TEXT).await
 }
 
-fn cause(answer: Result<Answer, CallError>) -> &'static str {
+fn cause(answer: Result<Answer, CallError>) -> Cow<'static, str> {
     match answer {
         Err(CallError::Rejected { cause, .. }) => cause,
         other => panic!("{other:?}"),

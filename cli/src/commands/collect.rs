@@ -8,16 +8,17 @@ use filefleet_producer::{
 };
 use filefleet_shared::{
     broker::Broker,
-    wire::{FleetState, PillMode, RunId, RunOpened},
+    wire::{Collected, FleetState, PillMode, RunId, RunOpened},
 };
 use tokio::sync::watch;
 
-use super::worker::process_name;
+use super::worker::{host_name, process_name};
 use crate::{
     args::CollectArgs,
+    attendance::Attendance,
     connect,
     exit::{CommandError, CommandResult, Exit},
-    progress::{Moment, Progress, print_json, print_line},
+    progress::{Moment, Progress, entries, print_json, print_line},
     signals::Signals,
 };
 
@@ -34,18 +35,46 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
         pipeline: opened.pipeline.clone(),
         out_dir: args.out.clone(),
         collector: process_name(),
+        host: host_name(),
     };
-    let result = shown(broker.clone(), options, json, &mut signals).await;
-    if args.then_stop && result.as_ref().is_ok_and(is_complete) {
+    let attendance = Attendance::watch(broker.clone(), opened.services.clone(), json);
+    let result = shown(broker.clone(), options, &mut signals, json).await;
+    drop(attendance);
+    let complete = match &result {
+        Ok(summary) => is_complete(summary),
+        Err(error) => matches!(error, CollectError::Complete(_)),
+    };
+    if args.then_stop && complete {
+        // It may have been opened again since, after a stop.
+        let opened = find_run(&broker, Some(opened.run)).await?;
         // A run opened meanwhile has a later epoch, which this pill does not end.
         broker
             .append_control(FleetState::pill(opened.epoch, PillMode::Complete))
             .await?;
     }
     broker.close().await;
-    let summary = result?;
-    say(json, &summary, &args.out.display().to_string());
-    Ok(exit_of(&summary))
+    match result {
+        Ok(summary) => {
+            say(json, &summary, &args.out.display().to_string());
+            Ok(exit_of(&summary))
+        }
+        Err(CollectError::Complete(collected)) => already(json, *collected),
+        Err(error) => Err(collect_failed(error)),
+    }
+}
+
+/// The run is complete in another directory. On this host, that is what was asked for.
+fn already(json: bool, collected: Collected) -> CommandResult {
+    let exit = complete_exit(collected.failed, collected.unreadable);
+    if collected.into.host != host_name() {
+        return Err(collect_failed(CollectError::Complete(Box::new(collected))));
+    }
+    if json {
+        print_json("already_complete", &collected);
+    } else {
+        print_line(&CollectError::Complete(Box::new(collected)).to_string());
+    }
+    Ok(exit)
 }
 
 /// The run that was asked for, or the latest one.
@@ -73,9 +102,9 @@ async fn find_run(
 async fn shown(
     broker: Arc<dyn Broker>,
     options: CollectOptions,
-    json: bool,
     signals: &mut Signals,
-) -> Result<Summary, CommandError> {
+    json: bool,
+) -> Result<Summary, CollectError> {
     let (report, watched) = watch::channel(CollectProgress::default());
     let (stop, stopped) = watch::channel(false);
     let mut progress = Progress::new(json, "collected");
@@ -93,7 +122,7 @@ async fn shown(
         }
     };
     progress.finish();
-    result.map_err(collect_failed)
+    result
 }
 
 /// What a progress bar shows of collecting.
@@ -116,10 +145,12 @@ pub(crate) fn moment(shown: &CollectProgress) -> Moment {
 pub(crate) fn collect_failed(error: CollectError) -> CommandError {
     use filefleet_producer::sink::SinkError;
     let exit = match &error {
-        CollectError::AnotherCollector(_) | CollectError::Sink(SinkError::AnotherCollector(_)) => {
-            Exit::Busy
-        }
-        CollectError::Sink(SinkError::OtherRun { .. } | SinkError::Corrupt { .. }) => Exit::Usage,
+        CollectError::AnotherCollector(_)
+        | CollectError::Elsewhere { .. }
+        | CollectError::Sink(SinkError::AnotherCollector(_)) => Exit::Busy,
+        CollectError::Complete(_)
+        | CollectError::Missing { .. }
+        | CollectError::Sink(SinkError::OtherRun { .. } | SinkError::Corrupt { .. }) => Exit::Usage,
         CollectError::Sink(SinkError::Disk(_) | SinkError::Encode(_)) => Exit::Local,
         CollectError::Broker(_) => {
             let CollectError::Broker(error) = error else {
@@ -143,8 +174,19 @@ pub(crate) fn is_complete(summary: &Summary) -> bool {
 pub(crate) fn exit_of(summary: &Summary) -> Exit {
     match summary.status {
         RunStatus::Incomplete => Exit::Interrupted,
-        RunStatus::Complete if summary.failed + summary.cancelled > 0 => Exit::SomeFailed,
-        RunStatus::Complete => Exit::Success,
+        RunStatus::Complete => complete_exit(
+            summary.failed + summary.cancelled,
+            summary.unreadable.unwrap_or_default(),
+        ),
+    }
+}
+
+/// The exit code of a complete run. What could not be read is not done either.
+pub(crate) fn complete_exit(failed: u64, unreadable: u64) -> Exit {
+    if failed + unreadable > 0 {
+        Exit::SomeFailed
+    } else {
+        Exit::Success
     }
 }
 
@@ -180,7 +222,8 @@ pub(crate) fn say(json: bool, summary: &Summary, out: &str) {
     ));
     if let Some(unreadable) = summary.unreadable.filter(|count| *count > 0) {
         print_line(&format!(
-            "{unreadable} entries of the directory could not be read"
+            "{} of the directory could not be read",
+            entries(unreadable)
         ));
     }
     print_line(&format!("results: {out}/results.jsonl"));

@@ -1,7 +1,8 @@
 //! `filefleet publish`: one task per file, on RabbitMQ.
 
+mod journal;
+
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,18 +10,24 @@ use std::{
 
 use filefleet_producer::{
     manifest::Header,
-    publish::{PublishError, PublishOptions, PublishProgress, Windows, publish as send},
+    publish::{PublishError, PublishOptions, PublishProgress, Published, Windows, publish as send},
     scan::ScanOptions,
+    sink::{FinishedFiles, RESULTS},
 };
 use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
+use filefleet_worker::config::Config;
 use tokio::sync::watch;
 
+use self::journal::{JournalName, earlier};
+use super::collect::collect_failed;
 use crate::{
     args::{PublishArgs, ScanArgs},
+    attendance::{Attendance, unattended},
     connect,
     exit::{CommandError, CommandResult, Exit},
     pipeline,
-    progress::{Moment, Progress, print_json, print_line},
+    place::of_run,
+    progress::{Moment, Progress, entries, print_json, print_line, tell, utc},
     signals::Signals,
 };
 
@@ -29,16 +36,66 @@ const TICK: Duration = Duration::from_millis(200);
 /// Publishes a directory, or goes on where an interrupted publish was.
 pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals) -> CommandResult {
     let config = connect::needed_config(&args.config)?;
-    let entry = pipeline::find(&config, args.pipeline.as_deref())?;
+    let settings = connect::settings(&args.broker, config.broker.as_ref())?;
+    let options = options(&args, &config, &settings.place()?)?;
+    let broker = connect::open(settings).await?;
+    let (run, manifest) = (options.run, options.manifest.clone());
+    let services = options.services.clone();
+    let attendance = Attendance::watch(broker.clone(), services.clone(), json);
+    let result = shown(broker.clone(), options, json, &mut signals).await;
+    drop(attendance);
+    let alone = unattended(&*broker, &services).await;
+    broker.close().await;
+    let published = result?;
+    if published.total == 0 {
+        return nothing(&args.dir, &published, json);
+    }
+    // The run is the broker's now: the next publish of this directory is a new one.
+    let done = of_run(&manifest, run);
+    std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
+    say(json, &published, &done);
+    // What was asked for is done, whether the broker still answers or not.
+    let alone = alone.unwrap_or_default();
+    alone.iter().for_each(|service| service.say(json));
+    Ok(Exit::Success)
+}
+
+/// What to publish to the broker at `place`, and whether it goes on with something.
+fn options(
+    args: &PublishArgs,
+    config: &Config,
+    place: &str,
+) -> Result<PublishOptions, CommandError> {
+    let entry = pipeline::find(config, args.pipeline.as_deref())?;
     let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
-    let manifest = manifest_path(&args.state, &directory, &entry.pipeline);
-    let begun = Header::read(&manifest).map_err(|error| publish_failed(error.into()))?;
+    let scan = scan_options(&args.scan, vec![args.state.clone()]);
+    scan.check().map_err(CommandError::usage)?;
+    let skip = finished(&args.skip_finished)?;
+    let journal = JournalName {
+        directory: &directory,
+        pipeline: &entry.pipeline,
+        root: &args.root,
+        broker: place,
+    };
+    let manifest = args.state.join(journal.to_string());
+    let header = |path: &Path| Header::read(path).map_err(|error| publish_failed(error.into()));
+    let begun = header(&manifest)?;
     let run = begun.as_ref().map_or_else(RunId::mint, |header| header.run);
     if begun.is_some() {
-        eprintln!("going on with run {run}, as {} says", manifest.display());
+        let manifest = manifest.display();
+        tell(&format!("going on with run {run}, as {manifest} says"));
+    } else if skip.is_none()
+        && let Some(path) = earlier(&manifest).map_err(CommandError::local)?
+        && let Some(before) = header(&path)?
+    {
+        tell(&format!(
+            "this directory was published before, as run {} on {}: all its files are published \
+             again (--skip-finished OUT leaves out what is finished)",
+            before.run,
+            utc(before.opened),
+        ));
     }
-    let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
-    let options = PublishOptions {
+    Ok(PublishOptions {
         run,
         root: args.root.clone(),
         directory,
@@ -46,21 +103,47 @@ pub(crate) async fn publish(args: PublishArgs, json: bool, mut signals: Signals)
         step: entry.step,
         service: entry.service,
         services: entry.services,
-        scan: scan_options(&args.scan, Vec::new()),
-        manifest: manifest.clone(),
-        skip: None,
+        scan,
+        manifest,
+        skip,
         windows: Windows::default(),
-    };
-    let result = shown(broker.clone(), options, json, &mut signals).await;
-    broker.close().await;
-    let published = result?;
-    if published.total == 0 {
-        return Err(no_files(&args.dir, published.unreadable));
+    })
+}
+
+/// The files that are finished in any of the directories.
+fn finished(outs: &[PathBuf]) -> Result<Option<Arc<FinishedFiles>>, CommandError> {
+    let mut finished = FinishedFiles::default();
+    for out in outs {
+        // A wrong name would have everything paid again.
+        if !out.join(RESULTS).exists() {
+            let message = format!("--skip-finished: no {RESULTS} in {}", out.display());
+            return Err(CommandError::usage(message));
+        }
+        finished
+            .add(out)
+            .map_err(|error| collect_failed(error.into()))?;
     }
-    // The run is the broker's now: the next publish of this directory is a new one.
-    let done = manifest.with_extension(format!("{run}.jsonl"));
-    std::fs::rename(&manifest, &done).map_err(CommandError::local)?;
-    say(json, &published, &done);
+    Ok((!outs.is_empty()).then(|| Arc::new(finished)))
+}
+
+/// No file was left to publish.
+fn nothing(dir: &Path, published: &Published, json: bool) -> CommandResult {
+    if published.skipped == 0 {
+        return Err(no_files(dir, published.unreadable));
+    }
+    if json {
+        let line = serde_json::json!({
+            "total": 0,
+            "unreadable": published.unreadable,
+            "skipped": published.skipped,
+        });
+        print_json("published", &line);
+    } else {
+        print_line(&format!(
+            "nothing to publish: all {} files are finished",
+            published.skipped
+        ));
+    }
     Ok(Exit::Success)
 }
 
@@ -70,7 +153,7 @@ async fn shown(
     options: PublishOptions,
     json: bool,
     signals: &mut Signals,
-) -> Result<filefleet_producer::publish::Published, CommandError> {
+) -> Result<Published, CommandError> {
     let (report, watched) = watch::channel(PublishProgress::default());
     let (stop, stopped) = watch::channel(false);
     let mut progress = Progress::new(json, "published");
@@ -105,13 +188,14 @@ pub(crate) fn moment(shown: &PublishProgress) -> Moment {
     }
 }
 
-fn say(json: bool, published: &filefleet_producer::publish::Published, journal: &Path) {
+fn say(json: bool, published: &Published, journal: &Path) {
     if json {
         let line = serde_json::json!({
             "run": published.run,
             "epoch": published.epoch,
             "total": published.total,
             "unreadable": published.unreadable,
+            "skipped": published.skipped,
             "digest": published.digest,
             "journal": journal,
         });
@@ -121,8 +205,14 @@ fn say(json: bool, published: &filefleet_producer::publish::Published, journal: 
             "published {} files as run {}",
             published.total, published.run
         ));
+        if published.skipped > 0 {
+            print_line(&format!("left out {} that are finished", published.skipped));
+        }
         if published.unreadable > 0 {
-            eprintln!("{} entries could not be read", published.unreadable);
+            tell(&format!(
+                "{} could not be read",
+                entries(published.unreadable)
+            ));
         }
         print_line(&format!(
             "collect with: filefleet collect --run {} -o out",
@@ -145,7 +235,7 @@ pub(crate) fn scan_options(args: &ScanArgs, except: Vec<PathBuf>) -> ScanOptions
 /// A directory without any file to publish.
 pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
     let why = if unreadable > 0 {
-        format!("{unreadable} entries could not be read")
+        format!("{} could not be read", entries(unreadable))
     } else {
         "it is empty, or --include, --exclude or hidden names leave nothing".to_owned()
     };
@@ -171,15 +261,4 @@ pub(crate) fn publish_failed(error: PublishError) -> CommandError {
         exit,
         message: error.to_string(),
     }
-}
-
-/// One journal per directory and pipeline.
-fn manifest_path(state: &Path, directory: &Path, pipeline: &str) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    (directory, pipeline).hash(&mut hasher);
-    let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    state.join(format!(
-        "publish-{name}-{pipeline}-{:016x}.jsonl",
-        hasher.finish()
-    ))
 }

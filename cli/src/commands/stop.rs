@@ -14,31 +14,46 @@ use crate::{
 /// How often to look for the last worker.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Writes a pill for the current epoch, or opens a new epoch with `--undo`.
+/// Makes the workers of all runs so far leave, or takes that back with `--undo`.
 pub(crate) async fn stop(args: StopArgs, json: bool) -> CommandResult {
     let fleet = Fleet::find(args.out.as_deref(), &args.config, &args.broker).await?;
-    let state = fleet.state().await?;
-    if args.undo {
-        undo(&fleet, &state, json).await?;
-    } else {
-        fleet
-            .append(FleetState::pill(state.epoch, PillMode::Drain))
-            .await?;
-        say(
-            json,
-            "stopping",
-            &format!("stopping all workers of epoch {}", state.epoch),
-            0,
-        );
-        if args.wait {
-            wait(&fleet, &state, args.timeout, json).await?;
-        }
-    }
+    let done = stop_or_undo(&fleet, &args, json).await;
     fleet.close().await;
-    Ok(Exit::Success)
+    done.map(|()| Exit::Success)
 }
 
-/// Opens a new epoch for the latest run, so that workers stay again.
+async fn stop_or_undo(fleet: &Fleet, args: &StopArgs, json: bool) -> Result<(), CommandError> {
+    let state = fleet.state().await?;
+    if args.undo {
+        return undo(fleet, &state, json).await;
+    }
+    // Without a run a pill would be for none, and could not be taken back.
+    if state.latest_run.is_none() {
+        return Err(CommandError::usage(
+            "no run was published here yet: there is nothing to stop (a worker that waits for one \
+             leaves on SIGTERM)",
+        ));
+    }
+    if matches!(fleet, Fleet::Local(_)) && fleet.working(&state).await? == 0 {
+        let left = fleet.left(&state).await?;
+        let text =
+            format!("nothing to stop: no `filefleet run` is at work here; {left} steps are left");
+        say(json, "nothing_to_stop", &text, left);
+        return Ok(());
+    }
+    fleet
+        .append(FleetState::pill(state.epoch, PillMode::Drain))
+        .await?;
+    let left = fleet.left(&state).await?;
+    let text = format!("stopping: workers finish what they have; {left} more steps are queued");
+    say(json, "stopping", &text, left);
+    if args.wait {
+        wait(fleet, &state, args.timeout, json).await?;
+    }
+    Ok(())
+}
+
+/// Opens the latest run again, so that workers stay.
 async fn undo(fleet: &Fleet, state: &FleetState, json: bool) -> Result<(), CommandError> {
     let Some(opened) = &state.latest_run else {
         return Err(CommandError::usage(
@@ -49,12 +64,8 @@ async fn undo(fleet: &Fleet, state: &FleetState, json: bool) -> Result<(), Comma
         .append(state.open(opened.run, &opened.pipeline, &opened.services))
         .await?;
     let left = fleet.left(state).await?;
-    say(
-        json,
-        "undone",
-        &format!("workers may work again on run {}", opened.run),
-        left,
-    );
+    let text = format!("workers may work again on run {}", opened.run);
+    say(json, "undone", &text, left);
     Ok(())
 }
 

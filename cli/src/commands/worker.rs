@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use filefleet_shared::files::{Links, Roots};
+use filefleet_shared::{
+    files::{Links, Roots},
+    wire::PillMode,
+};
 use filefleet_worker::{
-    Left, Worker, WorkerError, WorkerSettings,
+    Left, Phase, Report, Stats, Worker, WorkerError, WorkerSettings,
     config::Config,
     service::{Catalog, CatalogOptions},
 };
@@ -14,6 +17,7 @@ use crate::{
     args::WorkerArgs,
     connect,
     exit::{CommandError, CommandResult, Exit},
+    progress::print_json,
     signals::Signals,
 };
 
@@ -21,31 +25,59 @@ use crate::{
 const DEFAULT_ROOT: &str = "default";
 
 /// Works until a signal or a pill.
-pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandResult {
+pub(crate) async fn worker(args: WorkerArgs, json: bool, mut signals: Signals) -> CommandResult {
     let config = connect::needed_config(&args.config)?;
     let roots = roots(&args, &config)?;
     let catalog =
         Catalog::build(&config, &CatalogOptions::default()).map_err(CommandError::usage)?;
     let mut settings = settings(&config, args.name.clone().unwrap_or_else(process_name));
     settings.grace = args.grace.unwrap_or(settings.grace);
+    let name = settings.name.clone();
     let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
     let worker = Worker::new(broker.clone(), catalog, roots, settings).map_err(failed)?;
-    let stats = worker.stats();
+    let (stats, mut phase) = (worker.stats(), worker.phase());
     let (stop, stopped) = watch::channel(false);
     let working = worker.run(stopped);
     tokio::pin!(working);
-    let ended = tokio::select! {
-        ended = &mut working => ended,
-        () = signals.stop() => {
-            stop.send_replace(true);
-            working.await
+    let mut asked = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            Ok(()) = phase.changed() => if json {
+                say_phase(*phase.borrow_and_update(), &name, &stats);
+            },
+            ended = &mut working => break ended,
+            () = signals.stop(), if !asked => {
+                asked = true;
+                stop.send_replace(true);
+            }
         }
     };
     broker.close().await;
-    let report = ended.map_err(failed)?;
-    let why = match report.left {
-        Left::Asked => "asked to".to_owned(),
-        Left::Pill(pill) => format!("the fleet was stopped (pill of epoch {})", pill.epoch),
+    say_left(&ended.map_err(failed)?, &stats, json);
+    Ok(Exit::Success)
+}
+
+fn say_phase(phase: Phase, name: &str, stats: &Stats) {
+    match phase {
+        Phase::Starting => {}
+        Phase::Ready => print_json("ready", &serde_json::json!({ "worker": name })),
+        Phase::Draining => {
+            print_json(
+                "draining",
+                &serde_json::json!({ "in_hand": stats.in_hand() }),
+            );
+        }
+    }
+}
+
+fn say_left(report: &Report, stats: &Stats, json: bool) {
+    let why = match &report.left {
+        Left::Asked => "asked to",
+        Left::Pill(pill) => match pill.mode {
+            PillMode::Complete => "the run is complete, and its collector stopped the fleet",
+            PillMode::Drain => "the fleet was stopped",
+        },
     };
     tracing::info!(
         why,
@@ -58,7 +90,19 @@ pub(crate) async fn worker(args: WorkerArgs, mut signals: Signals) -> CommandRes
         joined = stats.joined.get(),
         "worker left",
     );
-    Ok(Exit::Success)
+    if json {
+        let left = serde_json::json!({
+            "why": why,
+            "cut": report.cut,
+            "settled": stats.settled.get(),
+            "calls": stats.calls.get(),
+            "retries": stats.retries.get(),
+            "put_off": stats.put_off.get(),
+            "lost": stats.lost.get(),
+            "joined": stats.joined.get(),
+        });
+        print_json("left", &left);
+    }
 }
 
 /// The settings of a configuration.
@@ -83,26 +127,31 @@ pub(crate) fn failed(error: WorkerError) -> CommandError {
 
 /// Host name and process id: unique in a fleet, and easy to find in its logs.
 pub(crate) fn process_name() -> String {
+    format!("{}-{}", host_name(), std::process::id())
+}
+
+/// The name of this host; a container's is as good.
+pub(crate) fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let host = if host.is_empty() { "worker" } else { host };
-    format!("{host}-{}", std::process::id())
+    if host.is_empty() { "worker" } else { host }.to_owned()
 }
 
 fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
     let mut roots = Roots::new();
-    let mut add = |name: &str, dir: &Path| {
+    let mut add = |name: &str, dir: &Path, links: Links| {
         roots
-            .insert(name, dir, Links::Anywhere)
+            .insert(name, dir, links)
             .map(|_| ())
             .map_err(|error| CommandError::usage(format!("root {name:?}: {error}")))
     };
-    for (name, dir) in &config.roots {
-        add(name, dir)?;
+    for (name, root) in &config.roots {
+        add(name, &root.path, root.links)?;
     }
+    let links = links(args.follow);
     for text in &args.root {
         let (name, dir) = named_root(text);
-        add(name, &dir)?;
+        add(name, &dir, links)?;
     }
     if args.root.is_empty() && config.roots.is_empty() {
         return Err(CommandError::usage(
@@ -110,6 +159,15 @@ fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
         ));
     }
     Ok(roots)
+}
+
+/// What `--follow` says about the links of a directory.
+pub(crate) fn links(follow: bool) -> Links {
+    if follow {
+        Links::Anywhere
+    } else {
+        Links::Inside
+    }
 }
 
 /// `NAME=DIR`, or a directory for the default root; a `/` before the `=` makes it a path.

@@ -1,8 +1,10 @@
+mod one_place;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use bytes::Bytes;
 use filefleet_shared::{
-    broker::{Headers, Message, ResultKey, Route},
+    broker::{ConsumeOptions, Headers, Message, Queue, ResultKey, Route},
     wire::{Status, StepMessage, Timings, decode},
 };
 use tempfile::TempDir;
@@ -46,6 +48,7 @@ fn options(dir: &Path, run: RunId) -> CollectOptions {
         pipeline: "demo".to_owned(),
         out_dir: dir.to_owned(),
         collector: "c1".to_owned(),
+        host: "here".to_owned(),
     }
 }
 
@@ -254,10 +257,7 @@ async fn a_second_collector_is_refused_in_the_same_and_in_another_directory() {
     let error = collected(&broker, options(other.path(), run))
         .await
         .unwrap_err();
-    assert!(
-        matches!(error, CollectError::AnotherCollector(_)),
-        "{error}"
-    );
+    assert!(matches!(error, CollectError::Elsewhere { .. }), "{error}");
     broker.publish(vec![sentinel(run, 1)]).await.unwrap();
     assert_eq!(running.await.unwrap().unwrap().status, RunStatus::Complete);
 }

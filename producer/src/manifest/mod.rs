@@ -55,8 +55,9 @@ pub enum ManifestError {
     Busy(PathBuf),
     /// The manifest is of another publishing.
     #[error(
-        "{path} has {field} {found}, asked for {asked}; publish as before, or start a new run \
-         with another state directory"
+        "a run that is not finished was begun with {field} {found}, and now it is {asked}\n  give \
+         the same again to go on with it; or begin a new run, with another -o (`run`) or --state \
+         (`publish`): this one is in {path}"
     )]
     Mismatch {
         /// The manifest.
@@ -124,11 +125,12 @@ impl Header {
         };
         let directory = |header: &Self| header.directory.display().to_string();
         let scan = |header: &Self| {
-            let plain = ScanOptions {
-                except: Vec::new(),
-                ..header.scan.clone()
-            };
-            format!("{plain:?}")
+            let flags = header.scan.flags();
+            if flags.is_empty() {
+                "(none)".to_owned()
+            } else {
+                flags
+            }
         };
         differs("version", self.v.to_string(), VERSION.to_string())?;
         differs("run", self.run.to_string(), asked.run.to_string())?;
@@ -137,6 +139,6 @@ impl Header {
         differs("pipeline", self.pipeline.clone(), asked.pipeline.clone())?;
         differs("step", self.step.clone(), asked.step.clone())?;
         differs("service", self.service.clone(), asked.service.clone())?;
-        differs("files", scan(self), scan(asked))
+        differs("flags", scan(self), scan(asked))
     }
 }

@@ -162,7 +162,8 @@ impl Flow {
     async fn open(&mut self) -> Result<bool, PublishError> {
         let waiting = |why| self.progress.send_modify(|shown| shown.waiting = why);
         let (header, services, known) = (&self.header, &self.services, self.epoch);
-        let opened = persist(&mut self.stop, waiting, || {
+        let outage = self.broker.outage();
+        let opened = persist(outage, &mut self.stop, waiting, || {
             open_run(&*self.broker, header, services, known)
         })
         .await?;
@@ -254,7 +255,8 @@ impl Flow {
             body: encode(&closed)?,
         };
         let waiting = |why| self.progress.send_modify(|shown| shown.waiting = why);
-        let sent = persist(&mut self.stop, waiting, || {
+        let outage = self.broker.outage();
+        let sent = persist(outage, &mut self.stop, waiting, || {
             self.broker.publish(vec![message.clone()])
         })
         .await?;

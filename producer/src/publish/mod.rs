@@ -117,7 +117,7 @@ pub enum PublishError {
     /// The manifest cannot be used or written.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The broker refused for good.
+    /// The broker refused for good, or was away for too long.
     #[error(transparent)]
     Broker(#[from] BrokerError),
     /// A file cannot be named in a message.
@@ -151,7 +151,7 @@ impl PublishError {
 /// the windows in flight are still confirmed and journalled.
 ///
 /// # Errors
-/// Every [`PublishError`]. A broker that is away is waited for and is no error.
+/// Every [`PublishError`]. A broker that is away is waited for, up to [`Broker::outage`].
 pub async fn publish(
     broker: Arc<dyn Broker>,
     options: PublishOptions,

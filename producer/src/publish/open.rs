@@ -29,7 +29,7 @@ pub(super) async fn open_run(
     let state: FleetState = history.iter().collect();
     let opened = history.iter().rev().find_map(|record| match record {
         ControlRecord::RunOpened(opened) if opened.run == run => Some(opened.epoch),
-        ControlRecord::RunOpened(_) | ControlRecord::Pill(_) => None,
+        _ => None,
     });
     match opened.or(known) {
         Some(epoch) if state.pill.is_none() => Ok(epoch),

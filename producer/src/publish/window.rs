@@ -60,7 +60,7 @@ impl Window {
         mut stop: watch::Receiver<bool>,
     ) -> Result<Sent, BrokerError> {
         let waiting = |why| progress.send_modify(|shown| shown.waiting = why);
-        let sent = persist(&mut stop, waiting, || {
+        let sent = persist(broker.outage(), &mut stop, waiting, || {
             broker.publish(self.messages(&service))
         })
         .await?;

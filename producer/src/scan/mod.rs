@@ -49,6 +49,31 @@ pub struct ScanOptions {
     pub except: Vec<PathBuf>,
 }
 
+impl ScanOptions {
+    /// Checks the globs, before anything is begun with them.
+    ///
+    /// # Errors
+    /// [`ScanError::BadGlob`].
+    pub fn check(&self) -> Result<(), ScanError> {
+        Globs::new(&self.include, &self.exclude).map(drop)
+    }
+
+    /// As they are given on a command line; empty for the default.
+    pub(crate) fn flags(&self) -> String {
+        let globs = |flag, globs: &[String]| -> Vec<String> {
+            globs
+                .iter()
+                .map(|glob| format!("{flag} '{glob}'"))
+                .collect()
+        };
+        let mut flags = globs("--include", &self.include);
+        flags.extend(globs("--exclude", &self.exclude));
+        flags.extend(self.hidden.then(|| "--hidden".to_owned()));
+        flags.extend(self.follow_links.then(|| "--follow".to_owned()));
+        flags.join(" ")
+    }
+}
+
 /// Why a directory cannot be scanned at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {

@@ -120,6 +120,21 @@ fn globs_and_exceptions_choose_the_files() {
 }
 
 #[test]
+fn output_directories_of_any_run_are_left_out() {
+    let dir = tree(&[
+        "a",
+        "deep/out/results.jsonl",
+        "deep/b",
+        "out/state/queue.db",
+    ]);
+    for out in ["deep/out", "out"] {
+        crate::sink::mark(&dir.path().join(out)).unwrap();
+    }
+    let found = files(&scan(&dir, &ScanOptions::default(), None));
+    assert_eq!(found, ["a", "deep/b"]);
+}
+
+#[test]
 fn a_name_that_is_not_utf8_keeps_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     put(&dir, b"d\xff/n\xfe.txt");

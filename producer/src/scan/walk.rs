@@ -10,6 +10,7 @@ use std::{
 use ignore::{DirEntry, Walk, WalkBuilder};
 
 use super::{Globs, IGNORE_FILE, ScanOptions, scan_order};
+use crate::sink::is_marked;
 
 pub(super) fn walk(
     directory: &Arc<Path>,
@@ -36,6 +37,7 @@ pub(super) fn walk(
             };
             wanted(entry, key, &globs, after.as_deref())
                 && !except.iter().any(|path| path == entry.path())
+                && !is_output(entry)
         })
         .build()
 }
@@ -46,6 +48,18 @@ fn wanted(entry: &DirEntry, key: &[u8], globs: &Globs, after: Option<&[u8]>) -> 
     } else {
         is_after(after, key)
     }
+}
+
+/// Answers of an earlier run are not to be asked about.
+fn is_output(entry: &DirEntry) -> bool {
+    let output = entry.file_type().is_some_and(|kind| kind.is_dir()) && is_marked(entry.path());
+    if output {
+        tracing::warn!(
+            path = %entry.path().display(),
+            "left out: it is an output directory of filefleet"
+        );
+    }
+    output
 }
 
 pub(super) fn is_after(after: Option<&[u8]>, key: &[u8]) -> bool {

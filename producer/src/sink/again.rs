@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use filefleet_shared::wire::RunId;
 
-use super::{FAILURES, STATE, SUMMARY, Sink, SinkError, State, lock, read_state};
+use super::{FAILURES, RESULTS, STATE, SUMMARY, Sink, SinkError, State, lock, read_state};
 use crate::durable::{self, DiskError};
 
 /// Whether a run's results in `out_dir` are complete; false if there are none.
@@ -31,7 +31,6 @@ pub fn roll_over(out_dir: &Path, run: RunId) -> Result<(), SinkError> {
     };
     let _lock = lock(out_dir)?;
     let earlier: BTreeSet<RunId> = old.earlier.iter().copied().chain([old.run]).collect();
-    let kept = out_dir.join("runs").join(old.run.to_string());
     let new = State {
         run,
         earlier,
@@ -41,12 +40,61 @@ pub fn roll_over(out_dir: &Path, run: RunId) -> Result<(), SinkError> {
     };
     // First: from here on, old lines that a crash leaves behind are known to be old.
     durable::replace(&out_dir.join(STATE), &serde_json::to_vec(&new)?)?;
+    keep(out_dir, old.run, &[FAILURES, SUMMARY])
+}
+
+/// Moves all that `out_dir` holds of any run to `runs/RUN/`, of the last run it holds.
+///
+/// Left half done by a crash, the same call ends it. Nothing happens if it is empty.
+///
+/// # Errors
+/// [`SinkError::AnotherCollector`], [`SinkError::Corrupt`], [`SinkError::Disk`].
+pub fn set_aside(out_dir: &Path) -> Result<(), SinkError> {
+    let Some(old) = read_state(out_dir)? else {
+        return Ok(());
+    };
+    let _lock = lock(out_dir)?;
+    keep(out_dir, old.run, &[RESULTS, FAILURES, SUMMARY])?;
+    // Last: it says where the others went, if a crash comes in between.
+    keep(out_dir, old.run, &[STATE])
+}
+
+/// Moves files that exist to `runs/RUN/`.
+fn keep(out_dir: &Path, run: RunId, names: &[&str]) -> Result<(), SinkError> {
+    let kept = out_dir.join("runs").join(run.to_string());
     fs::create_dir_all(&kept).map_err(DiskError::at(&kept))?;
-    for name in [FAILURES, SUMMARY] {
+    for name in names {
         let from = out_dir.join(name);
         if from.exists() {
             fs::rename(&from, kept.join(name)).map_err(DiskError::at(&from))?;
         }
     }
-    Ok(())
+    Ok(durable::sync_directory_of(&out_dir.join(STATE))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_is_kept_under_its_run_and_the_directory_is_as_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, run) = (dir.path(), RunId::mint());
+        set_aside(out).unwrap();
+        drop(Sink::open(out, run).unwrap());
+        for name in [RESULTS, FAILURES, SUMMARY] {
+            fs::write(out.join(name), name).unwrap();
+        }
+        let kept = out.join("runs").join(run.to_string());
+        // A crash after the first file.
+        fs::create_dir_all(&kept).unwrap();
+        fs::rename(out.join(RESULTS), kept.join(RESULTS)).unwrap();
+        set_aside(out).unwrap();
+        for name in [RESULTS, FAILURES, SUMMARY] {
+            assert!(!out.join(name).exists(), "{name}");
+            assert_eq!(fs::read_to_string(kept.join(name)).unwrap(), name);
+        }
+        assert!(!is_finished(out, run).unwrap());
+        drop(Sink::open(out, RunId::mint()).unwrap());
+    }
 }

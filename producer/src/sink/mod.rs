@@ -17,10 +17,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filefleet_shared::wire::{Outcome, RunClosed, RunId, Status, VERSION};
+use filefleet_shared::wire::{CollectionId, Outcome, RunClosed, RunId, Status, VERSION};
 use serde::{Deserialize, Serialize};
 
-pub use again::{is_finished, roll_over};
+pub use again::{is_finished, roll_over, set_aside};
 pub use finished::{FinishedFiles, each_finished};
 pub use summary::{CallTimes, RunStatus, Summary};
 pub(crate) use tally::Tally;
@@ -82,6 +82,9 @@ struct State {
     /// Kept here because its message is gone once it was received.
     sentinel: Option<RunClosed>,
     duplicates: u64,
+    /// By which a collector knows that the run is its own.
+    #[serde(default = "CollectionId::mint")]
+    collection: CollectionId,
     /// Runs before this one, whose lines may still be in the files.
     #[serde(default)]
     earlier: BTreeSet<RunId>,
@@ -210,6 +213,10 @@ impl Sink {
         self.state.sentinel.as_ref().map(|closed| closed.total)
     }
 
+    pub(crate) fn collection(&self) -> CollectionId {
+        self.state.collection
+    }
+
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -237,14 +244,28 @@ impl Sink {
     }
 }
 
+/// Marks a directory, which exists, as one that results go into.
+///
+/// # Errors
+/// [`SinkError::Disk`].
+pub fn mark(dir: &Path) -> Result<(), SinkError> {
+    open_lock(&dir.join(LOCK)).map(drop)
+}
+
+/// Results went into the directory, or will: what is in it is ours, and not a user's.
+pub(crate) fn is_marked(dir: &Path) -> bool {
+    dir.join(LOCK).is_file()
+}
+
+fn open_lock(path: &Path) -> Result<File, SinkError> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false);
+    Ok(options.open(path).map_err(DiskError::at(path))?)
+}
+
 fn lock(dir: &Path) -> Result<File, SinkError> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(DiskError::at(&path))?;
+    let file = open_lock(&path)?;
     if durable::try_lock(&file, &path)? {
         Ok(file)
     } else {
@@ -259,6 +280,7 @@ fn state(dir: &Path, run: RunId) -> Result<State, SinkError> {
             run,
             sentinel: None,
             duplicates: 0,
+            collection: CollectionId::mint(),
             earlier: BTreeSet::new(),
         }),
         Some(state) if state.run == run => Ok(state),
@@ -268,6 +290,12 @@ fn state(dir: &Path, run: RunId) -> Result<State, SinkError> {
             asked: run,
         }),
     }
+}
+
+/// The id of the directory, if it holds what was collected of `run`. Changes nothing.
+pub(crate) fn collection_of(dir: &Path, run: RunId) -> Result<Option<CollectionId>, SinkError> {
+    let state = read_state(dir)?.filter(|state| state.run == run);
+    Ok(state.map(|state| state.collection))
 }
 
 fn read_state(dir: &Path) -> Result<Option<State>, SinkError> {

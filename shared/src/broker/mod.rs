@@ -84,6 +84,10 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// The longest a delivery may stay unsettled before the broker takes it back, if it has one.
     fn ack_timeout(&self) -> Option<Duration>;
 
+    /// How long to wait for a broker that is away; then it is an error, so that whoever runs the
+    /// process hears of it.
+    fn outage(&self) -> Duration;
+
     /// Ends all sessions. Consumers must have been closed.
     async fn close(&self);
 }
@@ -147,8 +151,9 @@ impl Consumer {
     /// The next delivery. Cancel-safe: dropping the future loses nothing.
     ///
     /// # Errors
-    /// The consumer is over: its queue was deleted, or the broker refused it for good.
-    /// Lost connections are not errors; the implementation reconnects.
+    /// The consumer is over: its queue was deleted, the broker refused it for good, or was away
+    /// for longer than [`Broker::outage`]. Lost connections are not errors before that; the
+    /// implementation reconnects.
     pub async fn recv(&mut self) -> Result<Delivery, BrokerError> {
         self.deliveries
             .recv()
@@ -195,6 +200,14 @@ pub enum BrokerError {
     /// Not reachable within the deadline: try again later, under the same ids.
     #[error("broker unavailable: {0}")]
     Unavailable(String),
+    /// Waited for as long as [`Broker::outage`] says: leave, and be started again.
+    #[error("broker away for longer than {}: {why}", humantime::format_duration(*.outage))]
+    Away {
+        /// How long it was waited for.
+        outage: Duration,
+        /// What the last attempt said.
+        why: String,
+    },
     /// No such queue: declare it, or the name is wrong.
     #[error("no such queue: {0}")]
     Unroutable(String),
@@ -227,6 +240,15 @@ impl BrokerError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// What it is once it was waited for in vain.
+    #[must_use]
+    pub fn after(self, outage: Duration) -> Self {
+        match self {
+            Self::Unavailable(why) => Self::Away { outage, why },
+            other => other,
+        }
     }
 }
 

@@ -5,9 +5,16 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 
 use super::{Secret, SecretError, Section, check_name};
+use crate::files::Links;
 
 /// The namespace of exchanges and queues where none is configured.
 pub const DEFAULT_NAMESPACE: &str = "filefleet";
+
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a broker may be away where nothing else is configured: longer than a restart, an
+/// update or a failover takes, short enough that a fleet without a broker is noticed.
+pub const DEFAULT_OUTAGE: Duration = Duration::from_secs(15 * 60);
 
 /// `[broker]`: the RabbitMQ server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub struct BrokerConfig {
     pub ack_timeout: Option<Duration>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
+    /// How long the broker may be away before processes that use it give up.
+    pub outage: Duration,
 }
 
 /// A client certificate with its key.
@@ -83,6 +92,18 @@ impl BrokerConfig {
         let publishers = section.opt_integer("publishers", 1..=64);
         let ack_timeout = section.opt_duration("ack_timeout");
         let connect_timeout = section.opt_duration("connect_timeout");
+        let outage = section.opt_duration("outage");
+        let connect_timeout = connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT);
+        let outage = outage.unwrap_or(DEFAULT_OUTAGE);
+        if outage < connect_timeout {
+            // One of them stands there: the defaults fit together.
+            let blamed = if section.has("outage") {
+                "outage"
+            } else {
+                "connect_timeout"
+            };
+            section.error(blamed, "`outage` must not be less than `connect_timeout`");
+        }
         section.finish();
         let default = Self::with_url(url?);
         Some(Self {
@@ -91,7 +112,8 @@ impl BrokerConfig {
             identity,
             publishers: publishers.unwrap_or(default.publishers),
             ack_timeout,
-            connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
+            connect_timeout,
+            outage,
             url: default.url,
         })
     }
@@ -104,14 +126,25 @@ impl BrokerConfig {
             identity: None,
             publishers: 2,
             ack_timeout: None,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            outage: DEFAULT_OUTAGE,
         }
     }
 }
 
-/// Reads `[root.NAME]`: where the files of each root are on this machine.
+/// `[root.NAME]`: where the files of a root are on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootConfig {
+    /// The directory.
+    pub path: PathBuf,
+    /// Where its symbolic links may lead.
+    pub links: Links,
+}
+
+/// Reads every `[root.NAME]`.
 #[must_use]
-pub fn read_roots(root: &mut Section<'_>) -> BTreeMap<String, PathBuf> {
+pub fn read_roots(root: &mut Section<'_>) -> BTreeMap<String, RootConfig> {
+    const LINKS: &[(&str, Links)] = &[("inside", Links::Inside), ("anywhere", Links::Anywhere)];
     let mut section = root.section("root");
     let mut roots = BTreeMap::new();
     for name in section.names() {
@@ -120,8 +153,9 @@ pub fn read_roots(root: &mut Section<'_>) -> BTreeMap<String, PathBuf> {
         };
         entry.require("path");
         let path = entry.opt_path("path");
+        let links = entry.opt_enum("links", LINKS).unwrap_or_default();
         entry.finish();
-        roots.extend(path.map(|path| (name, path)));
+        roots.extend(path.map(|path| (name, RootConfig { path, links })));
     }
     section.finish();
     roots

@@ -14,8 +14,12 @@ mod secret;
 mod section;
 mod suggest;
 mod units;
+mod value;
 
-pub use broker::{BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, read_roots};
+pub use broker::{
+    BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, DEFAULT_OUTAGE, RootConfig,
+    read_roots,
+};
 pub use document::Document;
 pub use errors::{ConfigError, ConfigErrors};
 pub use secret::{Secret, SecretError, SecretSource};

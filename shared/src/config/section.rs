@@ -120,11 +120,6 @@ impl<'d> Section<'d> {
         self.read(key, |value| number(value, &range))
     }
 
-    /// Numbers within a range, at least one.
-    pub fn opt_numbers(&mut self, key: &str, range: RangeInclusive<f64>) -> Option<Vec<f64>> {
-        self.read(key, |value| list(value, |item| number(item, &range)))
-    }
-
     /// A duration above zero, like `"20s"`.
     pub fn opt_duration(&mut self, key: &str) -> Option<Duration> {
         self.read(key, |value| {
@@ -154,27 +149,6 @@ impl<'d> Section<'d> {
     /// One of some words.
     pub fn opt_enum<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         self.read(key, |value| meaning(value, words))
-    }
-
-    /// Several of some words, at least one and none twice.
-    pub fn opt_enums<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
-        self.read(key, |value| {
-            let texts = list(value, text)?;
-            match (1..texts.len()).find(|at| texts[..*at].contains(&texts[*at])) {
-                Some(twice) => Err(format!("{:?} stands there twice", texts[twice])),
-                None => list(value, |item| meaning(item, words)),
-            }
-        })
-    }
-
-    /// Texts, at least one and none of them empty.
-    pub fn opt_strings(&mut self, key: &str) -> Option<Vec<String>> {
-        self.read(key, |value| {
-            list(value, |item| match text(item)? {
-                "" => Err("must not have an empty text in it".to_owned()),
-                text => Ok(text.to_owned()),
-            })
-        })
     }
 
     /// A path; a relative one is meant from the directory of the configuration file.
@@ -295,7 +269,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&'d DeValue<'d>) -> Result<T, String>,
@@ -309,7 +283,7 @@ impl<'d> Section<'d> {
         result.map_err(|message| self.error(key, message)).ok()
     }
 
-    fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
+    pub(super) fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
         let (key, value) = self.table?.get_key_value(key)?;
         Some((key.span().start, Spanned::get_ref(value)))
     }
@@ -323,11 +297,11 @@ impl<'d> Section<'d> {
     }
 }
 
-fn text<'d>(value: &'d DeValue<'_>) -> Result<&'d str, String> {
+pub(super) fn text<'d>(value: &'d DeValue<'_>) -> Result<&'d str, String> {
     value.as_str().ok_or_else(|| expected("a string", value))
 }
 
-fn number(value: &DeValue<'_>, range: &RangeInclusive<f64>) -> Result<f64, String> {
+pub(super) fn number(value: &DeValue<'_>, range: &RangeInclusive<f64>) -> Result<f64, String> {
     let digits = match value {
         DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
         DeValue::Float(float) => float.as_str(),
@@ -340,7 +314,7 @@ fn number(value: &DeValue<'_>, range: &RangeInclusive<f64>) -> Result<f64, Strin
         .ok_or_else(|| format!("must be from {} to {}", range.start(), range.end()))
 }
 
-fn meaning<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn meaning<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, String> {
     let found = text(value)?;
     if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == found) {
         return Ok(*meaning);
@@ -349,17 +323,6 @@ fn meaning<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, Strin
     Err(format!("{found:?} is not one of {}", list.join(", ")))
 }
 
-fn list<'d, T>(
-    value: &'d DeValue<'d>,
-    read: impl Fn(&'d DeValue<'d>) -> Result<T, String>,
-) -> Result<Vec<T>, String> {
-    let items = value.as_array().ok_or_else(|| expected("a list", value))?;
-    if items.is_empty() {
-        return Err("must not be empty".to_owned());
-    }
-    items.iter().map(|item| read(item.get_ref())).collect()
-}
-
-fn expected(what: &str, found: &DeValue<'_>) -> String {
+pub(super) fn expected(what: &str, found: &DeValue<'_>) -> String {
     format!("must be {what}, not {}", found.type_str())
 }

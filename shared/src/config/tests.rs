@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::files::Links;
 
 fn broker(text: &str) -> Result<BrokerConfig, String> {
     let document = Document::parse("/etc/fleet/filefleet.toml", text);
@@ -37,7 +38,7 @@ filefleet.toml:5: broker.publishers: must be from 1 to 64
 filefleet.toml:6: broker.ack_timeout: has no unit; write it like \"20s\" or \"5min\"
 filefleet.toml:7: broker.cert_file: needs `key_file` beside it
 filefleet.toml:8: broker.conect_timeout: unknown key, did you mean `connect_timeout`?
-filefleet.toml:9: broker.colour: unknown key; known here: url, namespace, ca_file, cert_file, key_file, publishers, ack_timeout, connect_timeout
+filefleet.toml:9: broker.colour: unknown key; known here: url, namespace, ca_file, cert_file, key_file, publishers, ack_timeout, connect_timeout, outage
 filefleet.toml:11: brokr: unknown key, did you mean `broker`?";
     assert_eq!(report, expected);
     assert!(!report.contains("hunter2"));
@@ -77,6 +78,7 @@ fn a_broker_needs_only_a_url() {
         BrokerConfig::at("amqp://guest@localhost:5672/%2f").unwrap()
     );
     assert_eq!(config.namespace, "filefleet");
+    assert_eq!(config.outage, Duration::from_secs(15 * 60));
     assert_eq!(
         broker("[broker]\n").unwrap_err(),
         "filefleet.toml:1: broker.url: is missing"
@@ -107,6 +109,23 @@ connect_timeout = "1min 5s"
 }
 
 #[test]
+fn an_outage_is_at_least_one_attempt_to_connect() {
+    let with = |text: &str| broker(&format!("[broker]\nurl = \"amqp://rabbit\"\n{text}"));
+    let outage = |text: &str| with(text).map(|config| config.outage.as_secs());
+    assert_eq!(outage("outage = \"10s\""), Ok(10));
+    assert_eq!(outage("outage = \"4s\"\nconnect_timeout = \"4s\""), Ok(4));
+    let message = "`outage` must not be less than `connect_timeout`";
+    assert_eq!(
+        outage("outage = \"4s\"").unwrap_err(),
+        format!("filefleet.toml:3: broker.outage: {message}")
+    );
+    assert_eq!(
+        outage("connect_timeout = \"16min\"").unwrap_err(),
+        format!("filefleet.toml:3: broker.connect_timeout: {message}")
+    );
+}
+
+#[test]
 fn a_url_is_refused_without_being_repeated() {
     for url in [
         "http://rabbit",
@@ -124,25 +143,34 @@ fn a_url_is_refused_without_being_repeated() {
 }
 
 #[test]
-fn roots_are_names_with_paths() {
-    let text = "[root.inbox]\npath = \"in\"\n[root.\"Bad Root\"]\npath = \"x\"\n[root.empty]\n";
+fn roots_are_names_with_paths_whose_links_stay_inside_unless_it_is_said() {
+    let text = r#"
+[root.inbox]
+path = "in"
+[root.linked]
+path = "linked"
+links = "anywhere"
+[root."Bad Root"]
+path = "x"
+[root.empty]
+links = "everywhere"
+"#;
     let document = Document::parse("filefleet.toml", text);
     let mut root = document.root();
     let roots = read_roots(&mut root);
     root.finish();
-    assert_eq!(
-        roots.get("inbox").map(std::path::PathBuf::as_path),
-        Some(Path::new("in"))
-    );
+    let of = |path: &str, links| RootConfig {
+        path: path.into(),
+        links,
+    };
+    assert_eq!(roots["inbox"], of("in", Links::Inside));
+    assert_eq!(roots["linked"], of("linked", Links::Anywhere));
     let report = document.finish(Some(roots)).unwrap_err().to_string();
-    assert!(
-        report.contains("filefleet.toml:3: root.Bad Root: \"Bad Root\" is not a name"),
-        "{report}"
-    );
-    assert!(
-        report.contains("filefleet.toml:5: root.empty.path: is missing"),
-        "{report}"
-    );
+    let expected = "\
+filefleet.toml:7: root.Bad Root: \"Bad Root\" is not a name: use a-z, 0-9, _ and -, starting with a letter or digit, at most 63
+filefleet.toml:9: root.empty.path: is missing
+filefleet.toml:10: root.empty.links: \"everywhere\" is not one of `inside`, `anywhere`";
+    assert_eq!(report, expected);
 }
 
 /// Reads one key `x` and gives the value, or the whole report.
@@ -311,37 +339,23 @@ proptest! {
 }
 
 #[test]
-fn lists_are_read_item_by_item() {
-    let text = "words = [\"b\", \"a\"]\ntexts = [\"x\"]\nnumbers = [1, 0.5]\n";
+fn lists_of_words_and_numbers_are_read_or_refused_with_what_is_wrong() {
+    let text = "words = [\"b\", \"a\"]\nnumbers = [1, 0.5]\na = [\"b\", \"b\"]\nb = []\nc = [2]\nd = \"x\"\ne = [1]\n";
     let document = Document::parse("f.toml", text);
     let mut root = document.root();
     let words = &[("a", 1), ("b", 2)];
     assert_eq!(root.opt_enums("words", words), Some(vec![2, 1]));
-    assert_eq!(root.opt_strings("texts"), Some(vec!["x".to_owned()]));
     assert_eq!(root.opt_numbers("numbers", 0.0..=1.0), Some(vec![1.0, 0.5]));
-    root.finish();
-    assert!(document.finish(Some(())).is_ok());
-}
-
-#[test]
-fn what_is_wrong_with_a_list_is_told() {
-    let text = "a = [\"x\", \"x\"]\nb = []\nc = [\"\"]\nd = [2]\ne = \"x\"\nf = [1]\n";
-    let document = Document::parse("f.toml", text);
-    let mut root = document.root();
-    let words = &[("x", 1)];
-    for key in ["a", "b", "f"] {
+    for key in ["a", "b", "d", "e"] {
         assert_eq!(root.opt_enums(key, words), None);
     }
-    assert_eq!(root.opt_strings("c"), None);
-    assert_eq!(root.opt_numbers("d", 0.0..=1.0), None);
-    assert_eq!(root.opt_strings("e"), None);
+    assert_eq!(root.opt_numbers("c", 0.0..=1.0), None);
     root.finish();
     let expected = "\
-f.toml:1: a: \"x\" stands there twice
-f.toml:2: b: must not be empty
-f.toml:3: c: must not have an empty text in it
-f.toml:4: d: must be from 0 to 1
-f.toml:5: e: must be a list, not string
-f.toml:6: f: must be a string, not integer";
+f.toml:3: a: \"b\" stands there twice
+f.toml:4: b: must not be empty
+f.toml:5: c: must be from 0 to 1
+f.toml:6: d: must be a list, not string
+f.toml:7: e: must be a string, not integer";
     assert_eq!(document.finish(Some(())).unwrap_err().to_string(), expected);
 }

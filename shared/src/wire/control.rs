@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RunId, VERSION, WireMessage};
+use super::{CollectionId, RunId, VERSION, WireMessage};
 use crate::time::UnixMillis;
 
 /// One record of the control log.
@@ -14,10 +14,14 @@ pub enum ControlRecord {
     RunOpened(RunOpened),
     /// Workers of the epoch drain and leave.
     Pill(Pill),
+    /// The outcomes of a run go into one place: nobody may take any to another.
+    Collecting(Collecting),
+    /// The run is complete: every outcome is in that place.
+    Collected(Collected),
 }
 
 impl WireMessage for ControlRecord {
-    const TYPES: &'static [&'static str] = &["run_opened", "pill"];
+    const TYPES: &'static [&'static str] = &["run_opened", "pill", "collecting", "collected"];
 }
 
 /// A run was opened.
@@ -72,6 +76,91 @@ pub struct Pill {
     pub at: UnixMillis,
 }
 
+/// Where the outcomes of a run are kept.
+///
+/// Host and directory are for people to read; nobody opens a path because a record names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputPlace {
+    /// Lies in the directory too, so that it is the same one when it is moved.
+    pub id: CollectionId,
+    /// The host whose collector began.
+    pub host: String,
+    /// The directory there, as it was then.
+    pub directory: String,
+}
+
+impl std::fmt::Display for OutputPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.directory)
+    }
+}
+
+/// The first collector of a run has begun; written before it takes an outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Collecting {
+    /// Version of the record, 1.
+    pub v: u16,
+    /// The run.
+    pub run: RunId,
+    /// Where its outcomes go.
+    pub into: OutputPlace,
+    /// When it began.
+    pub at: UnixMillis,
+}
+
+/// A run is complete; written before its results queue is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Collected {
+    /// Version of the record, 1.
+    pub v: u16,
+    /// The run.
+    pub run: RunId,
+    /// Where its outcomes are.
+    pub into: OutputPlace,
+    /// Tasks that succeeded.
+    pub succeeded: u64,
+    /// Tasks that failed or were cancelled.
+    pub failed: u64,
+    /// Directory entries that could not be read and so are not tasks.
+    pub unreadable: u64,
+    /// When it was complete.
+    pub at: UnixMillis,
+}
+
+/// Where the outcomes of one run are, as the control log says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOutput {
+    /// Where they go; `None` if nobody collected yet.
+    pub into: Option<OutputPlace>,
+    /// How the run ended, if it is complete.
+    pub collected: Option<Collected>,
+}
+
+impl RunOutput {
+    /// What `history` says about `run`.
+    #[must_use]
+    pub fn of(run: RunId, history: &[ControlRecord]) -> Self {
+        let mut output = Self::default();
+        for record in history {
+            match record {
+                // The first one counts: later ones are the same, read again.
+                ControlRecord::Collecting(begun) if begun.run == run => {
+                    output.into.get_or_insert_with(|| begun.into.clone());
+                }
+                ControlRecord::Collected(done) if done.run == run => {
+                    output.into.get_or_insert_with(|| done.into.clone());
+                    output.collected.get_or_insert_with(|| done.clone());
+                }
+                _ => {}
+            }
+        }
+        output
+    }
+}
+
 /// What the control log says, folded record by record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetState {
@@ -98,6 +187,8 @@ impl FleetState {
             }
             // Of an epoch that is over: it hurts nobody.
             ControlRecord::RunOpened(_) | ControlRecord::Pill(_) => {}
+            // Of one run, not of the fleet: see [`RunOutput`].
+            ControlRecord::Collecting(_) | ControlRecord::Collected(_) => {}
         }
     }
 

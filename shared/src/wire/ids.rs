@@ -35,6 +35,19 @@ impl FromStr for RunId {
     }
 }
 
+/// One output directory, minted when it is first used: it moves with the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct CollectionId(Uuid);
+
+impl CollectionId {
+    /// A new id.
+    #[must_use]
+    pub fn mint() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
 /// One file of a run: the run and the file's place in the order of the scan.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

@@ -15,8 +15,11 @@ mod step;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use control::{ControlRecord, FleetState, Pill, PillMode, PillScope, RunOpened};
-pub use ids::{RunId, TaskId};
+pub use control::{
+    Collected, Collecting, ControlRecord, FleetState, OutputPlace, Pill, PillMode, PillScope,
+    RunOpened, RunOutput,
+};
+pub use ids::{CollectionId, RunId, TaskId};
 pub use outcome::{Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage};
 pub use schema::{schema, schema_names};
 pub use step::{FileRef, StepMessage, StepTag};

@@ -8,7 +8,7 @@ use crate::{
     answer::LABEL,
     azure::{Ask, Problem},
     chance,
-    image::{jpeg_size, png_size},
+    image::size,
 };
 
 /// Lines of a plain text that are taken as one page.
@@ -131,7 +131,8 @@ impl Source {
     }
 
     fn of_image(bytes: &[u8], name: &str) -> Result<Self, Problem> {
-        let size = png_size(bytes).or_else(|| jpeg_size(bytes));
+        // HEIF is of no format whose header is read.
+        let size = size::of(bytes).ok().flatten();
         let (width, height) = size.unwrap_or((1000, 1000));
         if ![width, height]
             .iter()

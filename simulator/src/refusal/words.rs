@@ -2,7 +2,8 @@
 
 use axum::http::StatusCode;
 
-use super::{Exceeded, Limited, Refusal};
+use super::{Exceeded, Refusal};
+use crate::{Kind, quota::Limited};
 
 /// The parts that dialects put together differently.
 pub(super) struct Words {
@@ -51,7 +52,7 @@ impl Refusal {
         match self {
             Self::Invalid(invalid) => Words {
                 status: StatusCode::BAD_REQUEST,
-                kind: INVALID,
+                kind: invalid.kind,
                 code: invalid.code,
                 param: invalid.param.clone(),
                 message: invalid.message.clone(),
@@ -87,11 +88,17 @@ impl Refusal {
                      (HINT: Perhaps you meant to use a different HTTP method?)"
                 ),
             ),
-            Self::ContextExceeded { prompt, context } => too_long(*prompt, *context),
+            Self::ContextExceeded {
+                kind,
+                prompt,
+                context,
+            } => too_long(*kind, *prompt, *context),
             Self::ContentFilter => Words::new(StatusCode::BAD_REQUEST, INVALID, FILTERED)
                 .code("content_filter")
                 .param("prompt"),
-            Self::RateLimited { model, exceeded } => rate_limited(model, exceeded),
+            Self::RateLimited {
+                model, exceeded, ..
+            } => rate_limited(model, exceeded),
             Self::InsufficientQuota | Self::NoBalance => self.without_money(),
             Self::Closed | Self::Internal | Self::Overloaded | Self::Busy | Self::Loading => {
                 self.failing()
@@ -163,7 +170,18 @@ fn unauthorized(given: Option<&str>) -> Words {
     }
 }
 
-fn too_long(prompt: u64, context: u64) -> Words {
+fn too_long(kind: Kind, prompt: u64, context: u64) -> Words {
+    if kind == Kind::Embeddings {
+        return Words::new(
+            StatusCode::BAD_REQUEST,
+            INVALID,
+            format!(
+                "This model's maximum context length is {context} tokens, however you requested \
+                 {prompt} tokens ({prompt} in your prompt; 0 for the completion). Please reduce \
+                 your prompt; or completion length."
+            ),
+        );
+    }
     Words::new(
         StatusCode::BAD_REQUEST,
         INVALID,

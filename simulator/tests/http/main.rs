@@ -7,6 +7,7 @@
 )]
 
 mod docintel;
+mod embeddings;
 mod faults;
 mod quirks;
 mod quotas;
@@ -15,6 +16,7 @@ mod samples;
 mod search;
 mod shapes;
 mod stats;
+mod vision;
 
 use std::{collections::BTreeSet, time::Duration};
 

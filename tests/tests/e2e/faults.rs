@@ -60,6 +60,7 @@ fn a_service_that_is_not_there_pauses_the_run_and_fails_no_file() {
         said.contains("unreachable") && said.contains("sim"),
         "{said}"
     );
+    assert_eq!(said.matches("service paused").count(), 1, "{said}");
     assert_eq!(
         Results::read(&place.out()).counts().len(),
         0,
@@ -144,4 +145,22 @@ fn answers_that_are_no_answers_are_named_outcomes_with_what_they_cost() {
     }
     let causes = &results::summary(&place.out())["failures_by_cause"];
     assert_eq!(causes["refusal"], 1, "{causes}");
+}
+
+#[test]
+fn far_more_calls_in_flight_than_the_quota_allows_end_in_no_storm() {
+    const FILES: u32 = 100;
+    let mut config = SimulatorConfig::default();
+    // 10 a second, and what is refused counts too; 40 at once would never get below it.
+    config.quotas.requests_per_minute = Some(600);
+    let sim = Sim::start(config);
+    let place = Place::with_files(FILES.try_into().expect("a count"));
+    place.configure(&sim.url(), 40, "");
+    place.ends_with(0, "run", &["run", "files", "-o", "out"]);
+    Results::read(&place.out()).assert_exactly_once(FILES.into());
+    let stats = sim.stats();
+    let throttled = stats["throttled"].as_u64().expect("a count");
+    println!("{throttled} calls refused for {FILES} files");
+    assert!(throttled <= 3 * u64::from(FILES), "a storm: {stats}");
+    assert_eq!(sim.paid(), (FILES.into(), 0));
 }

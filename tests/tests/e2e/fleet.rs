@@ -88,6 +88,30 @@ fn a_broker_restart_in_the_middle_loses_nothing() {
 }
 
 #[test]
+fn a_broker_that_stays_away_ends_worker_and_collector_with_the_reason_and_they_can_go_on() {
+    let sim = Sim::with_latency(200);
+    let mut fleet = Fleet::new(300);
+    let broker = "[broker]\nurl = \"amqp://localhost\"\noutage = \"4s\"\nconnect_timeout = \"2s\"";
+    fleet.place.configure(&sim.url(), 10, broker);
+    let mut worker = fleet.worker(0);
+    fleet.publish();
+    let mut collector = fleet.collector("away", &[]);
+    sim.wait_for_paid(50);
+    fleet.kill_broker();
+    for process in [&mut worker, &mut collector] {
+        assert_eq!(process.wait(LIMIT), 5, "{}", process.log());
+        let said = process.log();
+        assert!(said.contains("broker away for longer than 4s"), "{said}");
+    }
+    fleet.restart_broker();
+    let workers = fleet.workers(1);
+    let mut collector = fleet.collector("collect", &[]);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    Results::read(&fleet.place.out()).assert_exactly_once(300);
+    fleet.dismiss(workers);
+}
+
+#[test]
 fn a_publisher_killed_in_the_middle_publishes_the_rest_and_no_file_twice_in_the_results() {
     let sim = Sim::with_latency(0);
     let fleet = Fleet::new(6000);

@@ -2,10 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod again;
 mod bad_input;
+mod collecting;
 mod faults;
 mod fleet;
 mod operations;
+mod poison;
+mod programs;
+mod requests;
 mod run;
 mod stopping;
 mod support;

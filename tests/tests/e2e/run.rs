@@ -1,16 +1,22 @@
 //! `filefleet run` on the embedded broker.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use filefleet_tests::results::{self, Results};
+use filefleet_tests::{
+    process::filefleet,
+    results::{self, Results},
+};
 
 use crate::support::{LIMIT, Place, Sim};
 
-fn samples() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .expect("the workspace");
-    root.join("samples").display().to_string()
+        .expect("the workspace")
+}
+
+fn samples() -> String {
+    workspace().join("samples").display().to_string()
 }
 
 #[test]
@@ -86,10 +92,12 @@ fn a_run_that_is_told_to_stop_finishes_what_it_has_and_resumes_without_paying_tw
     let sim = Sim::with_latency(100);
     let place = Place::with_files(400);
     place.configure(&sim.url(), 20, "");
-    let mut run = place.filefleet("stopped", &["run", "files", "-o", "out"]);
-    sim.wait_for_paid(60);
-    run.signal("TERM");
-    assert_eq!(run.wait(LIMIT), 3, "{}", run.log());
+    for (paid, signal) in [(60, "TERM"), (120, "HUP")] {
+        let mut run = place.filefleet("stopped", &["run", "files", "-o", "out"]);
+        sim.wait_for_paid(paid);
+        run.signal(signal);
+        assert_eq!(run.wait(LIMIT), 3, "{signal}: {}", run.log());
+    }
     let so_far = Results::read(&place.out()).counts().len() as u64;
     assert_eq!(sim.paid().0, so_far, "a paid answer was not kept");
     place.ends_with(0, "resumed", &["run", "files", "-o", "out"]);
@@ -118,5 +126,33 @@ fn files_that_cannot_succeed_are_named_outcomes_and_the_run_still_ends() {
         .collect();
     causes.sort_unstable();
     assert_eq!(causes, ["empty_file", "not_text"]);
-    assert_eq!(results::summary(&place.out())["failed"], 2);
+    let summary = results::summary(&place.out());
+    assert_eq!(summary["failed"], 2);
+    let explained = fs::read_to_string(workspace().join("docs/results.md")).expect("the docs");
+    for object in [&summary, &results.failed[0], &results.succeeded[0]] {
+        for key in object.as_object().expect("an object").keys() {
+            assert!(explained.contains(&format!("`{key}`")), "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_full_standard_error_ends_no_run() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(20);
+    place.configure(&sim.url(), 8, "");
+    let full = || fs::File::create("/dev/full").expect("the device");
+    for args in [
+        &["run", "files", "-o", "out", "--log", "debug"][..],
+        &["run", "nowhere", "-o", "out"],
+        &["completions", "bash"],
+    ] {
+        let mut command = Command::new(filefleet());
+        command.args(args).current_dir(place.path());
+        let status = command.stdout(full()).stderr(full()).status();
+        let code = status.expect("it starts").code();
+        let wanted = if args.contains(&"nowhere") { 2 } else { 0 };
+        assert_eq!(code, Some(wanted), "{args:?}");
+    }
+    Results::read(&place.out()).assert_exactly_once(20);
 }

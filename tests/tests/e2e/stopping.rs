@@ -71,3 +71,85 @@ fn a_second_signal_leaves_at_once() {
     // Without the second signal it would wait for the grace, 25 s.
     assert_eq!(run.wait(std::time::Duration::from_secs(10)), 3);
 }
+
+#[test]
+fn work_without_a_worker_is_said_by_name_and_so_is_how_a_stopped_fleet_goes_on() {
+    let sim = Sim::with_latency(1);
+    let fleet = Fleet::new(30);
+    fleet.place.configure(&sim.url(), 10, "");
+    let url = fleet.url();
+    let publish = ["publish", "files", "--broker", &url];
+    let said = fleet.place.ends_with(0, "published", &publish);
+    let alone = "no worker is connected for service sim";
+    assert!(said.contains(alone), "{said}");
+    let mut collector = fleet.collector("collect", &["--then-stop"]);
+    collector.wait_for_text(alone, LIMIT);
+    let worker = ["worker", "--broker", &url, "--root", "files"];
+    let mut first = fleet.place.filefleet("first", &worker);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    assert_eq!(first.wait(LIMIT), 0, "{}", first.log());
+
+    // The second time round: the worker comes before the run.
+    let early = fleet.place.ends_with(0, "early", &worker);
+    assert!(early.contains("publish a run"), "{early}");
+    fleet.place.ends_with(0, "again", &publish);
+    fleet
+        .place
+        .ends_with(0, "stop", &["stop", "--broker", &url]);
+    let second = ["--json", "collect", "--broker", &url, "-o", "second"];
+    let mut collector = fleet.place.filefleet("second", &second);
+    collector.wait_for_text("\"event\":\"no_worker\"", LIMIT);
+    assert!(
+        collector.out().contains("\"stopped\":true"),
+        "{}",
+        collector.out()
+    );
+    fleet
+        .place
+        .ends_with(0, "undo", &["stop", "--broker", &url, "--undo"]);
+    let workers = fleet.workers(1);
+    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.dismiss(workers);
+}
+
+#[test]
+fn where_nothing_was_published_there_is_nothing_to_stop() {
+    let sim = Sim::with_latency(200);
+    let fleet = Fleet::new(40);
+    fleet.place.configure(&sim.url(), 2, "");
+    let url = fleet.url();
+    let stop = ["--json", "stop", "--broker", &url];
+    let said = fleet.place.ends_with(2, "stop", &stop);
+    assert!(said.contains("nothing to stop"), "{said}");
+    // No pill was written: a worker that comes now stays.
+    let args = ["--json", "worker", "--broker", &url, "--root", "files"];
+    let mut worker = fleet.place.filefleet("worker", &args);
+    worker.wait_for_text("\"event\":\"ready\"", LIMIT);
+    fleet.publish();
+    sim.wait_for_paid(4);
+    let mut stopping = fleet.place.filefleet("stopping", &stop);
+    assert_eq!(stopping.wait(LIMIT), 0, "{}", stopping.log());
+    let told: serde_json::Value = serde_json::from_str(stopping.out().trim()).expect("JSON");
+    let left = told["steps_left"].as_u64().expect("a count");
+    assert!((20..40).contains(&left), "{told}");
+    assert_eq!(worker.wait(LIMIT), 0, "{}", worker.log());
+    let events: Vec<serde_json::Value> = worker
+        .out()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let kinds: Vec<_> = events.iter().map(|event| &event["event"]).collect();
+    assert_eq!(kinds, ["ready", "draining", "left"]);
+    assert_eq!(events[2]["settled"], sim.paid().0, "{}", events[2]);
+}
+
+#[test]
+fn an_idle_run_on_this_machine_is_not_stopped() {
+    let sim = Sim::with_latency(0);
+    let place = Place::with_files(3);
+    place.configure(&sim.url(), 10, "");
+    place.ends_with(0, "run", &["run", "files", "-o", "out"]);
+    let mut stop = place.filefleet("stop", &["stop", "-o", "out"]);
+    assert_eq!(stop.wait(LIMIT), 0);
+    assert!(stop.out().contains("nothing to stop"), "{}", stop.out());
+}

@@ -77,6 +77,15 @@ impl Sim {
         (count("paid"), count("repeated"))
     }
 
+    /// Waits until nobody calls any more, as after the death of whoever did.
+    pub(crate) fn wait_until_quiet(&self) {
+        let start = std::time::Instant::now();
+        while self.stats()["in_flight"] != 0 {
+            assert!(start.elapsed() < LIMIT, "somebody still calls");
+            filefleet_tests::process::pause();
+        }
+    }
+
     /// Waits until at least `calls` were paid.
     pub(crate) fn wait_for_paid(&self, calls: u64) {
         let start = std::time::Instant::now();
@@ -142,6 +151,14 @@ chat = {{ model = "gpt-4o-mini", prompt = "Describe this." }}
         fs::write(self.path().join("filefleet.toml"), text).expect("a file");
     }
 
+    /// Changes the configuration.
+    pub(crate) fn reconfigure(&self, old: &str, new: &str) {
+        let path = self.path().join("filefleet.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        assert!(text.contains(old), "no {old:?} in {text}");
+        fs::write(&path, text.replace(old, new)).expect("the configuration");
+    }
+
     pub(crate) fn filefleet(&self, name: &str, args: &[&str]) -> Process {
         Process::filefleet(self.path(), name, args)
     }
@@ -191,9 +208,13 @@ impl Fleet {
         self.node.url()
     }
 
+    pub(crate) fn kill_broker(&mut self) {
+        self.node.kill9().expect("the node is killed");
+    }
+
     /// Kills the broker and starts it again on its data.
     pub(crate) fn restart_broker(&mut self) {
-        self.node.kill9().expect("the node is killed");
+        self.kill_broker();
         self.runtime
             .block_on(self.node.restart())
             .expect("the node starts again");

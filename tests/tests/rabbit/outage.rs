@@ -11,7 +11,7 @@ use std::{
 
 use filefleet_shared::{
     broker::{
-        Broker, ConsumeOptions, Consumer, Queue, Verdict,
+        Broker, BrokerError, ConsumeOptions, Consumer, Queue, Verdict,
         rabbit::{RabbitBroker, RabbitConfig},
     },
     wire::{FleetState, PillMode, RunId},
@@ -164,19 +164,30 @@ async fn a_stopped_broker_is_waited_for_and_the_consumer_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_not_there_is_unavailable_within_the_deadline() {
+async fn a_broker_that_stays_away_is_given_up_after_the_outage_and_one_that_is_not_there_at_once() {
     let node = shared_node().await;
     let relay = Relay::to(node.port()).await.unwrap();
     let uri = format!("amqp://guest:guest@127.0.0.1:{}/%2f", relay.port());
     let config = RabbitConfig {
-        publish_deadline: Duration::from_secs(2),
+        outage: Duration::from_secs(2),
         ..config(uri)
     };
     let broker = connect(config.clone()).await;
-    queues(&broker).await;
+    let (input, _) = queues(&broker).await;
+    let mut consumer = broker
+        .consume(&input, ConsumeOptions::shared(1))
+        .await
+        .unwrap();
     drop(relay);
     let failed = broker.publish(vec![work("in", "1")]).await.unwrap_err();
-    assert!(failed.is_transient(), "{failed:?}");
+    let told = failed.to_string();
+    assert!(
+        told.starts_with("broker away for longer than 2s: "),
+        "{told}"
+    );
+    let over = next(&mut consumer).await.unwrap_err();
+    assert!(matches!(over, BrokerError::Away { .. }), "{over:?}");
+    consumer.close().await;
     let failed = RabbitBroker::connect(config).await.unwrap_err();
     assert!(failed.is_transient(), "{failed:?}");
 }

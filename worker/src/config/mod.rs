@@ -1,19 +1,24 @@
 //! The whole configuration of a worker: one TOML file, or none for a single question.
 
 mod action;
+mod digest;
 mod pipeline;
 mod quick;
 mod service;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
-use filefleet_shared::config::{BrokerConfig, ConfigErrors, Document, Section, read_roots};
+use filefleet_shared::config::{
+    BrokerConfig, ConfigErrors, Document, RootConfig, Section, read_roots,
+};
 
 use crate::retry::RetryPolicy;
 pub use action::Action;
 pub use pipeline::StepConfig;
 pub use quick::QuickConfig;
-pub use service::{AzureConfig, OpenAiConfig, ServiceConfig, ServiceKind};
+pub use service::{
+    AzureConfig, CommandConfig, HttpConfig, OpenAiConfig, ServiceConfig, ServiceKind,
+};
 
 /// A configuration that was checked: names exist, templates compile, numbers are in range.
 #[derive(Clone, Debug)]
@@ -21,7 +26,7 @@ pub struct Config {
     /// `[broker]`; none for the embedded broker.
     pub broker: Option<BrokerConfig>,
     /// `[root.NAME]`: where the files of each root are on this machine.
-    pub roots: BTreeMap<String, PathBuf>,
+    pub roots: BTreeMap<String, RootConfig>,
     /// `[worker]`.
     pub worker: WorkerConfig,
     /// `[retry]`.
@@ -39,9 +44,9 @@ pub struct WorkerConfig {
     pub bytes_in_flight: u64,
     /// From being told to leave to leaving.
     pub grace: Duration,
-    /// A step delivered this many times without being settled is tried alone, in quarantine.
+    /// A step that was in hand when this many workers died is tried alone, in quarantine.
     pub quarantine_after: u32,
-    /// A step delivered this many times without being settled is given up.
+    /// A step that was in hand alone when this many more workers died is given up.
     pub dead_after: u32,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use filefleet_shared::config::{Section, check_name};
+use serde_json::Value;
 
 use super::{
     action::{self, Action},
@@ -19,6 +20,8 @@ pub struct StepConfig {
     pub service: String,
     /// What it asks of it.
     pub action: Action,
+    /// The table of the action, as it stands in the configuration.
+    pub written: Option<Value>,
 }
 
 /// The services that steps can name.
@@ -79,6 +82,9 @@ fn read_step(
     let kind = service.as_ref().and_then(|name| services.right.get(name));
     let kind = kind.map(|service| &service.kind);
     let action = action::read(&mut section, kind, earlier);
+    let written = action
+        .as_ref()
+        .and_then(|action| section.written(action.key()));
     section.finish();
     let new = |name: &&String| !earlier.contains(name) && !RESERVED_NAMES.contains(&name.as_str());
     let new = name.as_ref().filter(new).cloned();
@@ -87,6 +93,7 @@ fn read_step(
         name: name?,
         service: service?,
         action: action?,
+        written,
     })
 }
 

@@ -108,6 +108,7 @@ impl Config {
         let step = StepConfig {
             name: step,
             service: service_name.clone(),
+            written: None,
             action: Action::Chat(ChatConfig {
                 model,
                 prompt: Arc::new(prompt),

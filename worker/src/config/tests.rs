@@ -1,3 +1,5 @@
+mod kinds;
+
 use std::time::Duration;
 
 use filefleet_shared::config::{BrokerConfig, ConfigErrors};
@@ -54,7 +56,7 @@ f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
 f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
 f.toml:10: retry.base: `base` must not be more than `cap`
-f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `docintel`, `vision`
+f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `docintel`, `vision`, `http`, `command`
 f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
 f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
 f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
@@ -65,7 +67,7 @@ f.toml:28: pipeline.letters[1].chat.contnt: unknown key, did you mean `content`?
 f.toml:28: pipeline.letters[1].chat.prompt: `rad` is not known here; a prompt has text, file, outputs
 f.toml:28: pipeline.letters[1].chat.temperature: must be from 0 to 2
 f.toml:30: pipeline.letters[2].name: "sum" is the name of a step before it
-f.toml:31: pipeline.letters[2].service: say what to do: chat, read, look"#;
+f.toml:31: pipeline.letters[2].service: say what to do: chat, read, look, request, run"#;
     assert_eq!(report(text), expected);
 }
 
@@ -102,6 +104,15 @@ fn the_example_still_parses_with_every_default_switched_on() {
         "# cert_file",
         "# key_file",
         "# ca_file",
+        "# max_memory",
+        "# text",
+        "# file",
+        "# base64_at",
+        "# field",
+        "# result",
+        "# operation_pointer",
+        "# path",
+        "# interval",
     ];
     let text: Vec<&str> = Config::example_toml()
         .lines()
@@ -116,14 +127,16 @@ fn the_example_still_parses_with_every_default_switched_on() {
         .collect();
     let config = Config::parse("filefleet.toml", &text.join("\n")).unwrap();
     let plain = Config::parse("filefleet.toml", Config::example_toml()).unwrap();
+    assert_eq!(config.roots, plain.roots);
     assert_eq!(config.worker, plain.worker);
     assert_eq!(config.retry, plain.retry);
     let [with, without] = [&config, &plain].map(|config| {
         let mut service = config.services["gpt"].clone();
-        if let ServiceKind::OpenAi(openai) = &mut service.kind {
-            openai.organization = None;
-            openai.max_tokens_field = None;
-        }
+        let ServiceKind::OpenAi(openai) = &mut service.kind else {
+            panic!("{:?}", service.kind)
+        };
+        openai.organization = None;
+        openai.max_tokens_field = None;
         service
     });
     assert_eq!(with, without);
@@ -135,9 +148,19 @@ fn the_example_still_parses_with_every_default_switched_on() {
         (chat.content, chat.detail, chat.json),
         (ContentMode::Auto, Detail::Auto, false)
     );
+    for service in ["ner", "pdf"] {
+        assert_eq!(config.services[service], plain.services[service]);
+    }
+    let steps = |config: &Config| {
+        let steps = config.pipelines["papers"].iter();
+        let actions: Vec<&Action> = steps.map(|step| &step.action).collect();
+        format!("{actions:?}")
+    };
+    assert_eq!(steps(&config), steps(&plain));
     let read = |broker: &Option<BrokerConfig>| {
         let broker = broker.clone().unwrap();
-        (broker.namespace, broker.publishers, broker.connect_timeout)
+        let times = (broker.connect_timeout, broker.outage);
+        (broker.namespace, broker.publishers, times)
     };
     assert_eq!(read(&config.broker), read(&plain.broker));
 }
@@ -312,7 +335,14 @@ fn a_catalog_binds_steps_in_their_order() {
         .services()
         .map(|s| (s.name.as_str(), s.in_flight))
         .collect();
-    assert_eq!(services, [("eyes", 16), ("gpt", 16), ("ocr", 16)]);
+    let expected = [
+        ("eyes", 16),
+        ("gpt", 16),
+        ("ner", 16),
+        ("ocr", 16),
+        ("pdf", 2),
+    ];
+    assert_eq!(services, expected);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use filefleet_shared::{broker::polls_of, config::SecretError};
 use reqwest::header::InvalidHeaderValue;
 
 use super::{
-    Service, azure, docintel,
+    Service, azure, command, docintel, http,
     openai::{self, EndpointError},
     vision,
 };
@@ -76,13 +76,16 @@ pub enum BuildError {
         /// Never shows the value.
         source: InvalidHeaderValue,
     },
-    /// TLS or the proxy settings of this machine do not work.
-    #[error("service.{service}: cannot make an HTTP client: {source}")]
-    Client {
+    /// No simulator stands in for a service that nobody here knows.
+    #[error(
+        "step {step}: a rehearsal cannot call service {service:?}: give the step \
+         `rehearse = ...`, the answer to assume"
+    )]
+    Rehearsal {
+        /// Name of the step.
+        step: String,
         /// Name of the service.
         service: String,
-        /// Why.
-        source: reqwest::Error,
     },
     /// The step asks for what its service does not offer.
     #[error("step {step}: service {service:?} does not offer this")]
@@ -91,6 +94,14 @@ pub enum BuildError {
         step: String,
         /// Name of the service.
         service: String,
+    },
+    /// TLS or the proxy settings of this machine do not work.
+    #[error("service.{service}: cannot make an HTTP client: {source}")]
+    Client {
+        /// Name of the service.
+        service: String,
+        /// Why.
+        source: reqwest::Error,
     },
     /// The simulator's address is none.
     #[error("service.{service}: the simulator's address {source}")]
@@ -194,6 +205,8 @@ enum Access {
     OpenAi(openai::Access),
     DocIntel(azure::Access),
     Vision(azure::Access),
+    Http(http::Access),
+    Command(Arc<command::Program>),
 }
 
 impl Access {
@@ -211,6 +224,13 @@ impl Access {
             }
             ServiceKind::Vision(config) => {
                 azure::Access::new(name, service, config, options).map(Self::Vision)
+            }
+            ServiceKind::Http(config) => {
+                http::Access::new(name, service, config, options).map(Self::Http)
+            }
+            // In a rehearsal too: a program costs nothing, and later steps need what it gives.
+            ServiceKind::Command(config) => {
+                Ok(Self::Command(Arc::new(command::Program::new(config))))
             }
         }
     }
@@ -232,12 +252,28 @@ impl Access {
             (Self::Vision(access), Action::Look(config)) => {
                 Ok(Arc::new(vision::Look::new(access.clone(), config)))
             }
-            (Self::OpenAi(_) | Self::DocIntel(_) | Self::Vision(_), _) => {
-                Err(BuildError::NotOffered {
-                    service: step.service.clone(),
+            (Self::Http(access), Action::Request(config)) => {
+                let request = http::Request::new(access, (**config).clone());
+                let request = request.ok_or_else(|| BuildError::Rehearsal {
                     step: step.name.clone(),
-                })
+                    service: step.service.clone(),
+                })?;
+                Ok(Arc::new(request))
             }
+            (Self::Command(program), Action::Run(config)) => {
+                Ok(Arc::new(command::Run::new(program.clone(), config.clone())))
+            }
+            (
+                Self::OpenAi(_)
+                | Self::DocIntel(_)
+                | Self::Vision(_)
+                | Self::Http(_)
+                | Self::Command(_),
+                _,
+            ) => Err(BuildError::NotOffered {
+                step: step.name.clone(),
+                service: step.service.clone(),
+            }),
         }
     }
 }

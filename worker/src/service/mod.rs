@@ -2,14 +2,18 @@
 
 pub mod azure;
 mod catalog;
+pub mod command;
+mod detail;
 pub mod docintel;
+pub mod http;
 pub mod openai;
 mod prompt;
 pub(crate) mod refusal;
+mod text;
 pub(crate) mod transport;
 pub mod vision;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -125,10 +129,10 @@ pub enum CallError {
     #[error("{cause}: {detail}")]
     Rejected {
         /// A stable word to count by, like `content_filter` or `truncated`.
-        cause: &'static str,
+        cause: Cow<'static, str>,
         /// For a person; no file content and no secret.
         detail: String,
-        /// What was paid all the same.
+        /// What was paid all the same; no calls, if it was decided here.
         usage: Usage,
     },
 }
@@ -136,11 +140,28 @@ pub enum CallError {
 impl CallError {
     /// A refusal that was decided here, so nothing was paid.
     #[must_use]
-    pub fn rejected(cause: &'static str, detail: impl Into<String>) -> Self {
+    pub fn rejected(cause: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::Rejected {
-            cause,
+            cause: cause.into(),
             detail: detail.into(),
             usage: Usage::default(),
+        }
+    }
+
+    /// The same error after a call was made: what a service rejects counts as a call.
+    #[must_use]
+    pub fn called(self) -> Self {
+        match self {
+            Self::Rejected {
+                cause,
+                detail,
+                usage,
+            } => Self::Rejected {
+                cause,
+                detail,
+                usage: Usage { calls: 1, ..usage },
+            },
+            other => other,
         }
     }
 }

@@ -8,6 +8,8 @@ use std::{
 use filefleet_shared::wire::StepMessage;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
 
+use super::CallError;
+
 /// Names that templates have besides those of earlier steps; no step may be called so.
 pub const RESERVED_NAMES: [&str; 3] = ["text", "file", "outputs"];
 
@@ -18,10 +20,23 @@ const NAME: &str = "prompt";
 /// It sees `text`, `file.key`, `file.name`, `file.size`, `file.media_type`, each earlier step's
 /// output by the step's name, and all of them in `outputs` for names that are no identifiers.
 pub struct Prompt {
+    source: String,
     environment: Environment<'static>,
     mentions_text: bool,
     mentions_outputs: bool,
     mentions_json: bool,
+    mentions_path: bool,
+}
+
+/// What a template sees besides the message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Inputs<'a> {
+    /// The file's text.
+    pub(crate) text: &'a str,
+    /// Where a copy of the file is on this machine.
+    pub(crate) path: Option<&'a str>,
+    /// What a service calls an operation that it works on.
+    pub(crate) operation: Option<&'a str>,
 }
 
 /// A template that gives nothing for a file.
@@ -55,12 +70,20 @@ impl Prompt {
             }
         }
         Ok(Self {
+            source: source.to_owned(),
             mentions_text: names.contains("text"),
             mentions_outputs: names.contains("outputs")
                 || earlier.iter().any(|step| names.contains(*step)),
             mentions_json: source.to_lowercase().contains("json"),
+            mentions_path: paths_in(&environment)?.contains("file.path"),
             environment,
         })
+    }
+
+    /// The template as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The file's text has a place of its own in the template.
@@ -81,15 +104,37 @@ impl Prompt {
         self.mentions_json
     }
 
+    /// It wants the file at a path on this machine.
+    #[must_use]
+    pub fn mentions_path(&self) -> bool {
+        self.mentions_path
+    }
+
     /// Fills the template in for a file.
     ///
     /// # Errors
     /// Whether the template or this input is to blame.
     pub fn render(&self, message: &StepMessage, text: &str) -> Result<String, PromptError> {
+        let inputs = Inputs {
+            text,
+            ..Inputs::default()
+        };
+        self.render_with(message, inputs)
+    }
+
+    /// The same with more than the file's text.
+    ///
+    /// # Errors
+    /// Whether the template or this input is to blame.
+    pub(crate) fn render_with(
+        &self,
+        message: &StepMessage,
+        inputs: Inputs<'_>,
+    ) -> Result<String, PromptError> {
         let mut context = BTreeMap::new();
-        context.insert("file", file_value(message));
+        context.insert("file", file_value(message, inputs.path));
         if self.mentions_text {
-            context.insert("text", Value::from(text));
+            context.insert("text", Value::from(inputs.text));
         }
         if self.mentions_outputs {
             for (step, output) in &message.outputs {
@@ -97,10 +142,23 @@ impl Prompt {
             }
             context.insert("outputs", Value::from(Serde(&message.outputs)));
         }
+        if let Some(operation) = inputs.operation {
+            context.insert("operation", Value::from(operation));
+        }
         self.environment
             .get_template(NAME)
             .and_then(|template| template.render(Value::from(context)))
             .map_err(|error| blame(&error))
+    }
+}
+
+impl PromptError {
+    /// What the worker does about it: a broken template fails every file.
+    pub(crate) fn into_call(self, cause: &'static str) -> CallError {
+        match self {
+            Self::Template(detail) => CallError::Misconfigured(detail),
+            Self::Input(detail) => CallError::rejected(cause, detail),
+        }
     }
 }
 
@@ -125,15 +183,25 @@ fn names_in(environment: &Environment<'static>) -> Result<HashSet<String>, Strin
     Ok(names)
 }
 
-fn file_value(message: &StepMessage) -> Value {
+/// The same, with the attributes that are asked of them.
+fn paths_in(environment: &Environment<'static>) -> Result<HashSet<String>, String> {
+    let template = environment
+        .get_template(NAME)
+        .map_err(|error| explain(&error))?;
+    Ok(template.undeclared_variables(true))
+}
+
+fn file_value(message: &StepMessage, path: Option<&str>) -> Value {
     let file = &message.file;
     let name = file.key.rsplit('/').next().unwrap_or_default();
-    Value::from(BTreeMap::from([
+    let mut value = BTreeMap::from([
         ("key", Value::from(file.key.as_str())),
         ("name", Value::from(name)),
         ("size", Value::from(file.size)),
         ("media_type", Value::from(file.media_type.as_str())),
-    ]))
+    ]);
+    value.extend(path.map(|path| ("path", Value::from(path))));
+    Value::from(value)
 }
 
 fn explain(error: &minijinja::Error) -> String {

@@ -12,12 +12,11 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use super::{CallError, transport::retry_after};
-
-/// Longest part of a service's message that is kept: it may quote the file.
-const MAX_DETAIL_CHARS: usize = 300;
-/// Errors within errors that are looked into.
-const MAX_DEPTH: usize = 8;
+use super::{
+    CallError,
+    detail::{inner_errors, message, shortened},
+    transport::retry_after,
+};
 
 /// One row of a table of refusals: the first that fits decides.
 pub(crate) struct Row {
@@ -140,7 +139,7 @@ impl Refusal {
             Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
             Meaning::Malformed => CallError::Malformed(detail),
             Meaning::Rejected(cause) => CallError::Rejected {
-                cause,
+                cause: cause.into(),
                 detail,
                 usage: Usage {
                     calls: 1,
@@ -148,27 +147,6 @@ impl Refusal {
                 },
             },
         }
-    }
-}
-
-/// The message in an error of any dialect: an object, a text, or FastAPI's `detail`.
-///
-/// Azure's outer message is often only "Invalid request."; the innermost one says why.
-pub(crate) fn message(body: &Value) -> String {
-    let error = body.get("error").unwrap_or(body);
-    let text = ["message", "detail", "error"]
-        .iter()
-        .find_map(|key| error.get(key))
-        .unwrap_or(error);
-    let Value::String(text) = text else {
-        return shortened(&text.to_string());
-    };
-    let why = inner_errors(error)
-        .filter_map(|inner| inner.get("message")?.as_str())
-        .last();
-    match why {
-        Some(why) if why != text => shortened(&format!("{text} {why}")),
-        _ => shortened(text),
     }
 }
 
@@ -187,15 +165,6 @@ pub(crate) fn words(body: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The errors within an error, from the outermost.
-fn inner_errors(error: &Value) -> impl Iterator<Item = &Value> {
-    std::iter::successors(inner_error(error), |error| inner_error(error)).take(MAX_DEPTH)
-}
-
-fn inner_error(error: &Value) -> Option<&Value> {
-    error.get("innererror").or_else(|| error.get("inner_error"))
-}
-
 /// Azure's sentence, for where a gateway has dropped the header.
 fn wait_in(message: &str) -> Option<Duration> {
     let (_, rest) = message.split_once("Please retry after ")?;
@@ -203,17 +172,4 @@ fn wait_in(message: &str) -> Option<Duration> {
     let seconds: u64 = count.parse().ok().filter(|seconds| *seconds > 0)?;
     unit.starts_with("second")
         .then_some(Duration::from_secs(seconds))
-}
-
-/// One line, not too long.
-fn shortened(text: &str) -> String {
-    let mut chars = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = chars.by_ref().take(MAX_DETAIL_CHARS).collect();
-    if chars.next().is_some() {
-        short.push('…');
-    }
-    short
 }

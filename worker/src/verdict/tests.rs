@@ -34,7 +34,7 @@ fn text() -> String {
 
 fn rejected() -> CallError {
     CallError::Rejected {
-        cause: "refusal",
+        cause: "refusal".into(),
         detail: text(),
         usage: Usage::default(),
     }

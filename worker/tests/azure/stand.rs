@@ -153,9 +153,9 @@ pub(crate) fn continued(message: &StepMessage, state: &Value) -> StepMessage {
     message.continued(state.clone(), UnixMillis::now())
 }
 
-pub(crate) fn cause<T: std::fmt::Debug>(reply: Result<T, CallError>) -> &'static str {
+pub(crate) fn cause<T: std::fmt::Debug>(reply: Result<T, CallError>) -> String {
     match reply {
-        Err(CallError::Rejected { cause, .. }) => cause,
+        Err(CallError::Rejected { cause, .. }) => cause.into_owned(),
         other => panic!("{other:?}"),
     }
 }

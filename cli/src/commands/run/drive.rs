@@ -1,6 +1,6 @@
 //! Drives the three parts of a run: starts them, watches them, and ends them in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use filefleet_producer::{
     collect::{CollectError, CollectProgress, collect},
@@ -10,7 +10,7 @@ use filefleet_producer::{
 use filefleet_shared::broker::{Broker, BrokerError, Queue};
 use filefleet_shared::wire::{FleetState, RunId};
 use filefleet_worker::{
-    Report, Stats, WorkerError,
+    Report, Stats, Throttles, WorkerError,
     breaker::{Pause, PauseKind},
 };
 use tokio::{
@@ -19,16 +19,19 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::prepare::Parts;
+use super::{
+    ending::{conclude, nothing_published, paused},
+    prepare::Parts,
+};
 use crate::{
     args::RunArgs,
     commands::{
-        collect::{self as collecting, collect_failed, exit_of, is_complete, say},
-        publish::{no_files, publish_failed},
+        collect::{self as collecting, collect_failed},
+        publish::publish_failed,
         worker::failed,
     },
     exit::{CommandError, CommandResult, Exit},
-    progress::{Moment, Progress, print_line},
+    progress::{Moment, Progress},
     signals::Signals,
 };
 
@@ -68,11 +71,13 @@ pub(crate) async fn drive(
     reopen(&parts.broker, &reopened).await?;
     let stats = parts.worker.stats();
     let pauses = parts.worker.pauses();
+    let throttles = parts.worker.throttles();
     let (report, collected) = watch::channel(CollectProgress::default());
     let (enough, enough_asked) = watch::channel(false);
     let mut drive = Drive {
         broker: parts.broker.clone(),
         embedded: parts.embedded,
+        queue: parts.out.queue(),
         run,
         stop,
         enough,
@@ -88,6 +93,7 @@ pub(crate) async fn drive(
         collected,
         stats,
         pauses,
+        throttles,
         progress: Progress::new(json, "finished"),
         problem: None,
     };
@@ -136,29 +142,12 @@ fn joined<T, E: From<BrokerError>>(
     })
 }
 
-fn nothing_published(
-    ended: Result<Published, PublishError>,
-    args: &RunArgs,
-    json: bool,
-) -> CommandResult {
-    let published = ended.map_err(publish_failed)?;
-    if published.skipped == 0 {
-        return Err(no_files(&args.dir, published.unreadable));
-    }
-    if !json {
-        print_line(&format!(
-            "nothing to do: all {} files are finished, see {}/results.jsonl",
-            published.skipped,
-            args.out.display()
-        ));
-    }
-    Ok(Exit::Success)
-}
-
 /// The parts of a run while it goes on.
 struct Drive {
     broker: Arc<dyn Broker>,
     embedded: bool,
+    /// The embedded queue's file.
+    queue: PathBuf,
     run: RunId,
     /// Asks the publisher and the worker to stop.
     stop: watch::Sender<bool>,
@@ -171,6 +160,7 @@ struct Drive {
     collected: watch::Receiver<CollectProgress>,
     stats: Arc<Stats>,
     pauses: Vec<(String, watch::Receiver<Option<Pause>>)>,
+    throttles: Throttles,
     progress: Progress,
     problem: Option<CommandError>,
 }
@@ -239,13 +229,7 @@ impl Drive {
                 );
             }
             Ok(_) => {}
-            Err(error) => {
-                let mut error = failed(error);
-                if self.embedded && error.exit == Exit::NoBroker {
-                    error.exit = Exit::Local;
-                }
-                self.give_up(error);
-            }
+            Err(error) => self.give_up(failed(error)),
         }
         self.stop.send_replace(true);
         self.last_outcomes().await;
@@ -267,7 +251,9 @@ impl Drive {
             let ready = match self.broker.inspect(&queue).await {
                 Ok(depth) => depth.unwrap_or_default().ready,
                 Err(error) => {
-                    tracing::warn!(%error, "the last outcomes stay in the queue");
+                    if self.problem.is_none() {
+                        tracing::warn!(%error, "the last outcomes stay in the queue");
+                    }
                     return;
                 }
             };
@@ -280,7 +266,11 @@ impl Drive {
     }
 
     /// The first problem is the one to tell; everything stops.
-    fn give_up(&mut self, error: CommandError) {
+    fn give_up(&mut self, mut error: CommandError) {
+        if self.embedded && error.exit == Exit::NoBroker {
+            error.exit = Exit::Local;
+            error.message = format!("{}: {}", self.queue.display(), error.message);
+        }
         self.problem.get_or_insert(error);
         self.stop.send_replace(true);
     }
@@ -306,7 +296,7 @@ impl Drive {
             let pause = pause.borrow();
             let pause = pause.as_ref()?;
             let patience = match (pause.kind, pause.answered_before) {
-                (PauseKind::Unreachable, true) => LOST,
+                (PauseKind::Unreachable, true) | (PauseKind::Failing, _) => LOST,
                 (PauseKind::Unreachable, false) => NEVER_REACHED,
                 _ => Duration::ZERO,
             };
@@ -319,6 +309,19 @@ impl Drive {
         }
     }
 
+    /// Services that are paused or throttle.
+    fn troubles(&self) -> Vec<String> {
+        let paused = self.pauses.iter().filter_map(|(service, pause)| {
+            let kind = pause.borrow().as_ref()?.kind;
+            Some(format!("{service}: {}", kind.as_str()))
+        });
+        let throttled =
+            self.throttles.now().into_iter().map(|(service, left)| {
+                format!("{service}: throttled for {:.1} s", left.as_secs_f64())
+            });
+        paused.chain(throttled).collect()
+    }
+
     fn moment(&self) -> Moment {
         let publishing = self.publishing.borrow();
         let shown = collecting::moment(&self.collected.borrow());
@@ -326,14 +329,7 @@ impl Drive {
             total: publishing.scanned.then_some(publishing.planned),
             published: publishing.confirmed,
             in_flight: self.stats.in_hand(),
-            paused: self
-                .pauses
-                .iter()
-                .filter_map(|(service, pause)| {
-                    let kind = pause.borrow().as_ref()?.kind;
-                    Some(format!("{service}: {}", kind.as_str()))
-                })
-                .collect(),
+            paused: self.troubles(),
             ..shown
         }
     }
@@ -348,47 +344,5 @@ async fn of<T, E: From<BrokerError>>(part: &mut Option<JoinHandle<Result<T, E>>>
             ended
         }
         None => std::future::pending().await,
-    }
-}
-
-fn paused(service: &str, pause: &Pause) -> CommandError {
-    let fix = match pause.kind {
-        PauseKind::Unauthorized => "check its key",
-        PauseKind::Misconfigured => "check its endpoint, model and api version",
-        PauseKind::QuotaExhausted => "the account has no money or quota left",
-        PauseKind::Unreachable => "check its endpoint and the network",
-    };
-    CommandError {
-        exit: Exit::Paused,
-        message: format!(
-            "paused, because service {service:?} fails every file ({}): {}\n  {fix}; nothing is \
-             lost, and the same command goes on",
-            pause.kind.as_str(),
-            pause.detail
-        ),
-    }
-}
-
-fn conclude(
-    ended: Option<Summary>,
-    problem: Option<CommandError>,
-    json: bool,
-    args: &RunArgs,
-) -> CommandResult {
-    if let Some(summary) = &ended {
-        say(json, summary, &args.out.display().to_string());
-        if is_complete(summary) {
-            return Ok(exit_of(summary));
-        }
-    }
-    match (problem, ended) {
-        (Some(problem), _) => Err(problem),
-        (None, Some(summary)) => {
-            if !json {
-                print_line("the same command goes on with the rest");
-            }
-            Ok(exit_of(&summary))
-        }
-        (None, None) => Ok(Exit::Interrupted),
     }
 }

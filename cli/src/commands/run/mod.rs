@@ -1,10 +1,13 @@
 //! `filefleet run`: publish, work and collect in one process.
 
 mod drive;
+mod ending;
+mod origin;
 mod prepare;
 
 use filefleet_shared::files::canonical_directory;
 
+use self::prepare::Prepared;
 use crate::{
     args::RunArgs,
     exit::{CommandError, CommandResult},
@@ -14,11 +17,23 @@ use crate::{
 /// Runs a directory through a pipeline, or goes on where an interrupted run was.
 pub(crate) async fn run(args: RunArgs, json: bool, signals: Signals) -> CommandResult {
     let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
-    let prepared = prepare::prepare(&args, directory).await?;
-    let simulator = prepared.simulator;
-    let broker = prepared.parts.broker.clone();
-    let result = Box::pin(drive::drive(prepared.parts, &args, json, signals)).await;
+    let Prepared {
+        simulator,
+        claim,
+        parts,
+    } = prepare::prepare(&args, directory).await?;
+    let (broker, embedded) = (parts.broker.clone(), parts.embedded);
+    let stats = parts.worker.stats();
+    let result = Box::pin(drive::drive(parts, &args, json, signals)).await;
     broker.close().await;
+    // Other workers of a RabbitMQ may have answered; here nobody else could.
+    if embedded
+        && stats.answered.get() == 0
+        && claim.is_fresh()
+        && let Err(error) = claim.withdraw()
+    {
+        tracing::warn!(%error, "the next run must have the same pipeline, or --redo");
+    }
     if let Some(simulator) = simulator {
         simulator.shutdown().await;
         if !json {

@@ -1,6 +1,9 @@
 //! Everything that can be wrong before a run starts, found before anything starts.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use filefleet_producer::{
     collect::CollectOptions,
@@ -9,8 +12,8 @@ use filefleet_producer::{
     sink::{self, FinishedFiles},
 };
 use filefleet_shared::{
-    broker::{Broker, BrokerError, embedded::EmbeddedBroker},
-    files::{Links, Roots},
+    broker::{Broker, BrokerError, embedded::EmbeddedBroker, rabbit::RabbitConfig},
+    files::Roots,
     wire::RunId,
 };
 use filefleet_simulator::{Latency, Simulator, SimulatorConfig};
@@ -20,17 +23,19 @@ use filefleet_worker::{
     service::{Catalog, CatalogOptions},
 };
 
+use super::origin::{Answers, Claim};
 use crate::{
     args::RunArgs,
     commands::{
         collect::collect_failed,
         publish::{publish_failed, scan_options},
-        worker::{failed, process_name, settings},
+        worker::{failed, host_name, links, process_name, settings},
     },
     connect,
     exit::{CommandError, Exit},
     pipeline::{self, Entry},
-    place::OutDir,
+    place::{OutDir, of_run},
+    progress::tell,
 };
 
 /// Root under which the files of a `run` are; nobody else sees it.
@@ -41,6 +46,7 @@ const QUICK_IN_FLIGHT: usize = 16;
 /// A run that can start.
 pub(crate) struct Prepared {
     pub(crate) simulator: Option<Simulator>,
+    pub(crate) claim: Claim,
     pub(crate) parts: Parts,
 }
 
@@ -56,6 +62,7 @@ pub(crate) struct Parts {
 
 /// Checks everything, and opens or connects what the run needs.
 pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepared, CommandError> {
+    check_files(args, &directory)?;
     let config = config(args)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let simulator = if args.rehearse {
@@ -67,28 +74,17 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
     let catalog =
         Catalog::build(&config, &CatalogOptions { rehearse }).map_err(CommandError::usage)?;
     let mut roots = Roots::new();
-    let links = if args.scan.follow {
-        Links::Anywhere
-    } else {
-        Links::Inside
-    };
     roots
-        .insert(ROOT, &directory, links)
+        .insert(ROOT, &directory, links(args.scan.follow))
         .map_err(CommandError::usage)?;
 
-    let out = OutDir::new(&args.out);
-    std::fs::create_dir_all(out.state())
-        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
-    let (broker, embedded): (Arc<dyn Broker>, bool) = if args.broker.broker.is_some() {
-        (
-            connect::rabbit(&args.broker, config.broker.as_ref()).await?,
-            false,
-        )
-    } else {
-        (
-            Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
-            true,
-        )
+    let out = begin(args)?;
+    let rabbit = rabbit(args, &config)?;
+    let claim = claim(args, &directory, &config, &entry, &out, rabbit.as_ref())?;
+    let embedded = rabbit.is_none();
+    let broker: Arc<dyn Broker> = match rabbit {
+        Some(settings) => connect::open(settings).await?,
+        None => Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
     };
     let worker = Worker::new(
         broker.clone(),
@@ -104,6 +100,7 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         pipeline: publish.pipeline.clone(),
         out_dir: out.path().to_owned(),
         collector: process_name(),
+        host: host_name(),
     };
     let parts = Parts {
         broker,
@@ -113,7 +110,66 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         collect,
         out,
     };
-    Ok(Prepared { simulator, parts })
+    claim.record()?;
+    Ok(Prepared {
+        simulator,
+        claim,
+        parts,
+    })
+}
+
+/// The RabbitMQ that was asked for.
+fn rabbit(args: &RunArgs, config: &Config) -> Result<Option<RabbitConfig>, CommandError> {
+    if args.broker.broker.is_none() {
+        return Ok(None);
+    }
+    connect::settings(&args.broker, config.broker.as_ref()).map(Some)
+}
+
+/// Takes the output directory, if its answers are of this very pipeline.
+fn claim(
+    args: &RunArgs,
+    directory: &Path,
+    config: &Config,
+    entry: &Entry,
+    out: &OutDir,
+    rabbit: Option<&RabbitConfig>,
+) -> Result<Claim, CommandError> {
+    let digest = config
+        .answers_digest(&entry.pipeline, args.rehearse)
+        .map_err(CommandError::usage)?;
+    let answers = Answers {
+        directory: directory.display().to_string(),
+        pipeline: entry.pipeline.clone(),
+        rehearsal: args.rehearse,
+        digest,
+    };
+    let place = rabbit.map(RabbitConfig::place).transpose()?;
+    Claim::take(out, answers, place, args.redo)
+}
+
+/// Which files, and that results do not get among them.
+fn check_files(args: &RunArgs, directory: &Path) -> Result<(), CommandError> {
+    scan_options(&args.scan, Vec::new())
+        .check()
+        .map_err(CommandError::usage)?;
+    if args.out.canonicalize().is_ok_and(|out| out == directory) {
+        return Err(CommandError::usage(format!(
+            "{} is the directory of the files, and results in it would be taken for files: give \
+             another one with -o",
+            args.out.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The output directory, which every later scan knows as one.
+fn begin(args: &RunArgs) -> Result<OutDir, CommandError> {
+    let out = OutDir::new(&args.out);
+    std::fs::create_dir_all(out.state())
+        .map_err(|error| CommandError::local(format!("{}: {error}", out.state().display())))?;
+    sink::mark(out.path()).map_err(|error| collect_failed(error.into()))?;
+    Ok(out)
 }
 
 fn config(args: &RunArgs) -> Result<Config, CommandError> {
@@ -131,14 +187,23 @@ fn config(args: &RunArgs) -> Result<Config, CommandError> {
         };
         return Config::quick(quick).map_err(CommandError::usage);
     }
-    match connect::config(&args.config)? {
-        Some(config) => Ok(config),
-        None if args.rehearse => Config::rehearsal().map_err(CommandError::usage),
-        None => Err(CommandError::usage(
-            "no configuration: write filefleet.toml here, name a file with --config, give --model \
-             and --prompt, or try --rehearse, which needs none",
-        )),
+    let mut config = match connect::config(&args.config)? {
+        Some(config) => config,
+        None if args.rehearse => Config::rehearsal().map_err(CommandError::usage)?,
+        None => {
+            return Err(CommandError::usage(
+                "no configuration: write filefleet.toml here, name a file with --config, give \
+                 --model and --prompt, or try --rehearse, which needs none",
+            ));
+        }
+    };
+    // Only in a rehearsal: elsewhere the limits of a configuration are a matter of quotas.
+    if let Some(in_flight) = args.quick.in_flight {
+        for service in config.services.values_mut() {
+            service.in_flight = in_flight as usize;
+        }
     }
+    Ok(config)
 }
 
 async fn simulator(args: &RunArgs) -> Result<Simulator, CommandError> {
@@ -146,9 +211,7 @@ async fn simulator(args: &RunArgs) -> Result<Simulator, CommandError> {
         latency: Latency::Fixed(args.rehearse_latency),
         ..SimulatorConfig::default()
     };
-    eprintln!(
-        "REHEARSAL: calling a simulator in this process, not the real services; no key, no cost"
-    );
+    tell("REHEARSAL: calling a simulator in this process, not the real services; no key, no cost");
     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     filefleet_simulator::start(config, anywhere)
         .await
@@ -167,26 +230,27 @@ fn not_opened(error: &BrokerError) -> CommandError {
     }
 }
 
-/// The run to go on with, or a new one that skips what is finished.
+/// The run to go on with or a new one, and the files that are finished.
+///
+/// A run that was interrupted while it scanned leaves them out too: it has not come to them all.
 fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), CommandError> {
     let collected = |error: sink::SinkError| collect_failed(error.into());
     let begun = Header::read(&out.manifest()).map_err(|error| publish_failed(error.into()))?;
-    if let Some(header) = begun {
-        if !sink::is_finished(out.path(), header.run).map_err(collected)? {
-            eprintln!("going on with run {}", header.run);
-            return Ok((header.run, None));
+    let run = match begun {
+        Some(begun) if !sink::is_finished(out.path(), begun.run).map_err(collected)? => {
+            tell(&format!("going on with run {}", begun.run));
+            begun.run
         }
-        let done = out
-            .manifest()
-            .with_extension(format!("{}.jsonl", header.run));
-        std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
-    }
+        Some(finished) => {
+            let done = of_run(&out.manifest(), finished.run);
+            std::fs::rename(out.manifest(), done).map_err(CommandError::local)?;
+            RunId::mint()
+        }
+        None => RunId::mint(),
+    };
     let mut finished = FinishedFiles::default();
     finished.add(out.path()).map_err(collected)?;
-    Ok((
-        RunId::mint(),
-        (!finished.is_empty()).then(|| Arc::new(finished)),
-    ))
+    Ok((run, (!finished.is_empty()).then(|| Arc::new(finished))))
 }
 
 fn publish_options(
@@ -211,4 +275,22 @@ fn publish_options(
         skip,
         windows: Windows::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::origin::tests::begin, *};
+
+    #[test]
+    fn a_run_that_goes_on_does_not_pay_again_for_what_earlier_runs_have_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = OutDir::new(dir.path());
+        std::fs::create_dir(out.state()).unwrap();
+        let run = begin(&out, None);
+        let line = r#"{"file":"a.txt","root":"run","size":1}"#;
+        std::fs::write(out.path().join(sink::RESULTS), format!("{line}\n")).unwrap();
+        let (going_on, finished) = which_run(&out).unwrap();
+        assert_eq!(going_on, run);
+        assert_eq!(finished.unwrap().len(), 1);
+    }
 }

@@ -6,14 +6,18 @@ use super::{
 };
 use crate::{
     broker::{Broker, ControlLog},
-    wire::{ControlRecord, FleetState, PillMode, RunId},
+    time::UnixMillis,
+    wire::{
+        Collecting, CollectionId, ControlRecord, FleetState, OutputPlace, PillMode, RunId, VERSION,
+    },
 };
 
 /// Records that can be told apart and have an order.
 fn records(count: u64) -> Vec<ControlRecord> {
     (1..=count)
-        .map(|epoch| match epoch % 2 {
-            0 => FleetState::pill(epoch, PillMode::Drain),
+        .map(|epoch| match epoch % 4 {
+            0 => collecting(),
+            2 => FleetState::pill(epoch, PillMode::Drain),
             _ => FleetState {
                 epoch,
                 ..FleetState::default()
@@ -21,6 +25,19 @@ fn records(count: u64) -> Vec<ControlRecord> {
             .open(RunId::mint(), "invoices", &["ocr".to_owned()]),
         })
         .collect()
+}
+
+fn collecting() -> ControlRecord {
+    ControlRecord::Collecting(Collecting {
+        v: VERSION,
+        run: RunId::mint(),
+        into: OutputPlace {
+            id: CollectionId::mint(),
+            host: "archive".to_owned(),
+            directory: "/data/out".to_owned(),
+        },
+        at: UnixMillis::now(),
+    })
 }
 
 async fn append(broker: &dyn Broker, records: &[ControlRecord]) -> Result<(), Violation> {

@@ -141,6 +141,11 @@ impl Broker for EmbeddedBroker {
         None
     }
 
+    /// It is in this process; what it may have to wait for is room on the disk.
+    fn outage(&self) -> Duration {
+        Duration::MAX
+    }
+
     async fn close(&self) {
         self.handle.halt().await;
     }

@@ -49,10 +49,15 @@ const TABLES: &str = "
     INSERT INTO queue (name) VALUES ('dead'), ('unroutable');
 ";
 
+/// Said of a full disk.
+const NO_ROOM: &str = "no room left to write the queue file; free some space and run the same \
+                       command again, nothing is lost";
+
 /// What SQLite reports, as the caller can act on it.
 pub(super) fn broker_error(error: &rusqlite::Error) -> BrokerError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
     match error.sqlite_error_code() {
+        Some(DiskFull) => BrokerError::Unavailable(NO_ROOM.to_owned()),
         Some(NotADatabase | DatabaseCorrupt) => {
             BrokerError::Refused(format!("queue file: {error}"))
         }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use super::{
@@ -150,6 +150,8 @@ impl Writer {
     fn salvage(&mut self, jobs: Vec<Box<dyn Job>>, failure: Failure) {
         let mut hopeless = match failure {
             Failure::Begin(error) => Some(error),
+            // Each job is told, and tells it.
+            Failure::Work(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => None,
             Failure::Work(error) => {
                 tracing::warn!(%error, jobs = jobs.len(), "transaction failed, trying one by one");
                 None

@@ -5,7 +5,6 @@ use std::{io, sync::Arc, time::Duration};
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
     tcp::{OwnedIdentity, OwnedTLSConfig},
-    uri::AMQPUri,
 };
 use secrecy::ExposeSecret;
 use tokio::{sync::Mutex, time::timeout};
@@ -64,12 +63,7 @@ fn refuses_certificate(error: &io::Error) -> bool {
 
 /// Opens a connection called `name` in the broker's lists.
 pub(super) async fn connect(config: &RabbitConfig, name: &str) -> Result<Connection, BrokerError> {
-    // The parser's error would quote the password.
-    let mut uri: AMQPUri = config
-        .uri
-        .expose_secret()
-        .parse()
-        .map_err(|_| BrokerError::Refused("the broker's URI is not a valid AMQP URI".into()))?;
+    let mut uri = config.parsed_uri()?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
     let runtime = lapin::runtime::default_runtime().map_err(|error| classify(&error))?;
     // No `enable_auto_recover`: it wedges under repeated cuts. Sessions are rebuilt instead.

@@ -1,6 +1,10 @@
 //! A consumer's task: subscribes, passes deliveries on, and subscribes again when that ends.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use lapin::message::Delivery as Received;
@@ -72,10 +76,13 @@ impl Supervisor {
     pub(super) async fn run(mut self, first: Subscription) {
         let mut backoff = Backoff::new();
         let mut next = Some(first);
+        let mut lost: Option<Instant> = None;
+        let outage = self.inner.config.outage;
         loop {
             let ended = match next.take() {
                 Some(subscription) => {
                     backoff.reset();
+                    lost = None;
                     self.pass_on(subscription).await
                 }
                 None => match self.subscribe_again(&mut backoff).await {
@@ -88,12 +95,12 @@ impl Supervisor {
             };
             match ended {
                 Ended::Stopped => return,
-                Ended::Lost(error) => {
+                Ended::Lost(error) if lost.get_or_insert_with(Instant::now).elapsed() < outage => {
                     tracing::warn!(queue = %self.queue, %error, "consumer lost its session");
                 }
-                Ended::Over(error) => {
+                Ended::Lost(error) | Ended::Over(error) => {
                     // A receiver that is gone does not want to know.
-                    drop(self.output.send(Err(error)).await);
+                    drop(self.output.send(Err(error.after(outage))).await);
                     return;
                 }
             }

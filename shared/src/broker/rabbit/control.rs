@@ -3,7 +3,7 @@
 //! A stream does not say where it ends. A reader appends a marker of its own and reads until it
 //! comes to it: what lies before is the history.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
@@ -29,6 +29,9 @@ use crate::{
 /// Records on the way to the reader.
 const UPDATES: usize = 64;
 
+/// From subscribing to the end of the history: the log is short.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
 /// Records the broker sends ahead.
 const PREFETCH: u16 = 200;
 
@@ -46,7 +49,6 @@ impl Inner {
         self.send(vec![self.marker(&marker)?]).await?;
         let (updates, receiver) = mpsc::channel(UPDATES);
         let (caught_up, history) = oneshot::channel();
-        let deadline = self.config.publish_deadline;
         let reader = Reader {
             closing: self.closing.subscribe(),
             inner: self,
@@ -56,7 +58,7 @@ impl Inner {
             updates,
         };
         let task = tokio::spawn(reader.run());
-        let Ok(Ok(history)) = timeout(deadline, history).await else {
+        let Ok(Ok(history)) = timeout(CATCH_UP, history).await else {
             task.abort();
             let why = "the control log could not be read to its end";
             return Err(BrokerError::Unavailable(why.into()));

@@ -154,6 +154,10 @@ impl Broker for RabbitBroker {
         self.inner.config.ack_timeout
     }
 
+    fn outage(&self) -> Duration {
+        self.inner.config.outage
+    }
+
     async fn close(&self) {
         self.inner.closing.send_replace(true);
         self.inner.publishing.close();

@@ -1,4 +1,4 @@
-//! Publishing until it is done: over as many sessions as it takes, up to a deadline.
+//! Publishing until it is done: over as many sessions as it takes, up to an outage.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ const BELIEVED: Duration = Duration::from_secs(10);
 pub(super) struct Publishing {
     publishers: Publishers,
     routes: Routes,
-    deadline: Duration,
+    outage: Duration,
 }
 
 impl Publishing {
@@ -34,7 +34,7 @@ impl Publishing {
         Ok(Self {
             publishers: Publishers::new(config)?,
             routes: Routes::default(),
-            deadline: config.publish_deadline,
+            outage: config.outage,
         })
     }
 
@@ -58,12 +58,12 @@ impl Publishing {
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
             };
-            let wait = backoff.next();
-            if began.elapsed() + wait > self.deadline {
-                return Err(error);
+            let rest = self.outage.saturating_sub(began.elapsed());
+            if rest.is_zero() {
+                return Err(error.after(self.outage));
             }
             tracing::debug!(%error, messages = left.len(), "publishing again");
-            sleep(wait).await;
+            sleep(backoff.next().min(rest)).await;
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::{
     time::UnixMillis,
     wire::{
-        ControlRecord, Failure, FileRef, FleetState, Outcome, OutcomeTag, PillMode, RunClosed,
-        RunClosedTag, RunId, RunOpened, Status, StepMessage, TaskId, Timings, Usage, VERSION,
+        Collected, Collecting, CollectionId, ControlRecord, Failure, FileRef, FleetState, Outcome,
+        OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId, RunOpened, Status,
+        StepMessage, TaskId, Timings, Usage, VERSION,
     },
 };
 
@@ -181,5 +182,32 @@ pub(super) fn control() -> impl Strategy<Value = ControlRecord> {
             })
         ),
         (0..9_u64, mode).prop_map(|(epoch, mode)| FleetState::pill(epoch, mode)),
+        collection(),
     ]
+}
+
+fn collection() -> impl Strategy<Value = ControlRecord> {
+    let counts = option::of(any::<[u64; 3]>());
+    (run_id(), any::<[String; 2]>(), counts, instant()).prop_map(
+        |(run, [host, directory], counts, at)| {
+            let (v, id) = (VERSION, CollectionId::mint());
+            let into = OutputPlace {
+                id,
+                host,
+                directory,
+            };
+            match counts {
+                None => ControlRecord::Collecting(Collecting { v, run, into, at }),
+                Some([succeeded, failed, unreadable]) => ControlRecord::Collected(Collected {
+                    v,
+                    run,
+                    into,
+                    succeeded,
+                    failed,
+                    unreadable,
+                    at,
+                }),
+            }
+        },
+    )
 }

@@ -2,14 +2,20 @@
 
 mod chat;
 mod look;
+mod poll;
 mod read;
+mod request;
+mod run;
 
 use std::sync::Arc;
 
 use filefleet_shared::config::Section;
 
 use super::service::ServiceKind;
-use crate::service::{Prompt, docintel::ReadConfig, openai::ChatConfig, vision::LookConfig};
+use crate::service::{
+    Prompt, command::RunConfig, docintel::ReadConfig, http::RequestConfig, openai::ChatConfig,
+    vision::LookConfig,
+};
 
 /// What a step asks of its service.
 #[derive(Clone, Debug)]
@@ -20,6 +26,23 @@ pub enum Action {
     Read(ReadConfig),
     /// `look`, of kind `vision`.
     Look(LookConfig),
+    /// `request`, of kind `http`.
+    Request(Box<RequestConfig>),
+    /// `run`, of kind `command`.
+    Run(RunConfig),
+}
+
+impl Action {
+    /// The key of its table.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Chat(_) => "chat",
+            Self::Read(_) => "read",
+            Self::Look(_) => "look",
+            Self::Request(_) => "request",
+            Self::Run(_) => "run",
+        }
+    }
 }
 
 /// One action in a configuration.
@@ -46,6 +69,16 @@ const ENTRIES: &[Entry] = &[
         key: "look",
         kind: "vision",
         read: look::read,
+    },
+    Entry {
+        key: "request",
+        kind: "http",
+        read: request::read,
+    },
+    Entry {
+        key: "run",
+        kind: "command",
+        read: run::read,
     },
 ];
 
@@ -93,6 +126,21 @@ pub(super) fn read(
 
 /// Compiles a template that sees the steps before.
 fn compile(
+    section: &Section<'_>,
+    key: &str,
+    source: &str,
+    earlier: &[String],
+) -> Option<Arc<Prompt>> {
+    let prompt = compile_with_path(section, key, source, earlier)?;
+    if prompt.mentions_path() {
+        section.error(key, "`file.path` is only for the arguments of a program");
+        return None;
+    }
+    Some(prompt)
+}
+
+/// The same, where the file has a path too.
+fn compile_with_path(
     section: &Section<'_>,
     key: &str,
     source: &str,

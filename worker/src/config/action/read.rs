@@ -13,7 +13,7 @@ pub(super) fn read(mut section: Section<'_>, _earlier: &[String]) -> Option<Acti
     let locale = section.opt_string("locale");
     let features = FEATURES.map(|feature| (feature, feature));
     let mut features = section.opt_enums("features", &features).unwrap_or_default();
-    let query_fields = section.opt_strings("query_fields").unwrap_or_default();
+    let query_fields = section.opt_texts("query_fields").unwrap_or_default();
     let config = ReadConfig {
         model: model.unwrap_or_else(|| ReadConfig::default().model),
         format: section.opt_enum("format", FORMATS).unwrap_or_default(),
@@ -35,8 +35,12 @@ pub(super) fn read(mut section: Section<'_>, _earlier: &[String]) -> Option<Acti
     {
         section.error("pages", "write pages and ranges from 1, like \"1-3,5\"");
     }
-    if config.query_fields.iter().any(|name| name.contains(',')) {
-        section.error("query_fields", "a name must not have a comma in it");
+    let unnamed = |name: &String| name.is_empty() || name.contains(',');
+    if config.query_fields.iter().any(unnamed) {
+        section.error(
+            "query_fields",
+            "a name must not be empty or have a comma in it",
+        );
     }
     match (
         features.contains(&QUERY_FIELDS),

@@ -1,15 +1,20 @@
 //! `[service.NAME]`: what is called, with its limits; one file per kind.
 
 mod azure;
+mod command;
+mod http;
 mod openai;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZero, thread, time::Duration};
 
 use filefleet_shared::config::Section;
 
 use crate::service::vision;
 
-pub use self::{azure::AzureConfig, openai::OpenAiConfig};
+pub(super) use self::http::header_name;
+pub use self::{
+    azure::AzureConfig, command::CommandConfig, http::HttpConfig, openai::OpenAiConfig,
+};
 
 /// A service, as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,10 @@ pub enum ServiceKind {
     DocIntel(AzureConfig),
     /// Azure AI Vision Image Analysis.
     Vision(AzureConfig),
+    /// Any HTTP service.
+    Http(HttpConfig),
+    /// A program on this machine.
+    Command(CommandConfig),
 }
 
 type Reader = fn(&mut Section<'_>) -> Option<ServiceKind>;
@@ -45,6 +54,8 @@ const KINDS: &[(&str, Reader)] = &[
     ("openai", openai::read),
     ("docintel", azure::read_docintel),
     ("vision", azure::read_vision),
+    ("http", http::read),
+    ("command", command::read),
 ];
 
 impl ServiceKind {
@@ -55,21 +66,31 @@ impl ServiceKind {
             Self::OpenAi(_) => "openai",
             Self::DocIntel(_) => "docintel",
             Self::Vision(_) => "vision",
+            Self::Http(_) => "http",
+            Self::Command(_) => "command",
         }
     }
 
     /// The outcome of a file over `max_file_bytes`.
     pub(crate) fn too_large(&self) -> &'static str {
         match self {
-            Self::OpenAi(_) | Self::DocIntel(_) => "too_large",
+            Self::OpenAi(_) | Self::DocIntel(_) | Self::Http(_) | Self::Command(_) => "too_large",
             Self::Vision(_) => vision::TOO_LARGE,
+        }
+    }
+
+    /// Most calls at once, where the configuration does not say: programs share the processors.
+    fn in_flight(&self) -> usize {
+        match self {
+            Self::OpenAi(_) | Self::DocIntel(_) | Self::Vision(_) | Self::Http(_) => 16,
+            Self::Command(_) => thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
 
     /// Largest file that is sent, where the configuration does not say.
     fn max_file_bytes(&self) -> u64 {
         match self {
-            Self::OpenAi(_) => 20_000_000,
+            Self::OpenAi(_) | Self::Http(_) | Self::Command(_) => 20_000_000,
             // The service takes 500 MB; more than this at once needs more `bytes_in_flight`.
             Self::DocIntel(_) => 50_000_000,
             Self::Vision(_) => vision::MAX_BYTES,
@@ -79,8 +100,8 @@ impl ServiceKind {
     /// Questions at once for results, where the configuration does not say.
     fn polls(&self) -> Option<usize> {
         match self {
-            Self::OpenAi(_) | Self::Vision(_) => None,
-            Self::DocIntel(_) => Some(16),
+            Self::OpenAi(_) | Self::Vision(_) | Self::Command(_) => None,
+            Self::DocIntel(_) | Self::Http(_) => Some(16),
         }
     }
 }
@@ -88,7 +109,7 @@ impl ServiceKind {
 impl ServiceConfig {
     pub(crate) fn new(kind: ServiceKind) -> Self {
         Self {
-            in_flight: 16,
+            in_flight: kind.in_flight(),
             polls: kind.polls(),
             timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),

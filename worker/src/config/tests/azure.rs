@@ -36,6 +36,7 @@ fn the_example_names_the_defaults_of_documents_and_images() {
     assert_eq!(limits("ocr"), (16, Some(16), 50_000_000));
     assert_eq!(limits("eyes"), (16, None, 20_971_520));
     assert_eq!(limits("gpt"), (16, None, 20_000_000));
+    assert_eq!(limits("ner"), (16, Some(16), 20_000_000));
 
     let text = Config::example_toml()
         .replace("# model = \"prebuilt-read\"", "model = \"prebuilt-read\"")
@@ -84,7 +85,7 @@ f.toml:10: pipeline.scans[0].read.result: \"all\" is not one of `content`, `full
         assert!(report(&text).contains("read.pages"), "{pages}");
     }
     let comma = report(&step("scans", "ocr", "read = { query_fields = [\"a,b\"] }"));
-    assert!(comma.contains("must not have a comma"), "{comma}");
+    assert!(comma.contains("have a comma"), "{comma}");
 }
 
 #[test]
@@ -122,6 +123,30 @@ f.toml:10: pipeline.photos[0].look.smartcrops_aspect_ratios: is about `smartCrop
     ] {
         let text = report(&step("photos", "eyes", action));
         assert!(text.contains(message), "{text}");
+    }
+}
+
+/// Another model, version or place gives other answers; limits and keys do not.
+#[test]
+fn what_decides_the_answers_of_documents_changes_their_digest() {
+    let text = step("scans", "ocr", "read = { pages = \"1\" }");
+    let digest = |text: &str| {
+        let config = Config::parse("f.toml", text).unwrap();
+        config.answers_digest("scans", false).unwrap()
+    };
+    let first = "kind = \"docintel\"";
+    for (old, new, same) in [
+        ("pages = \"1\"", "pages = \"2\"", false),
+        ("https://x", "https://y", false),
+        (
+            first,
+            "kind = \"docintel\"\napi_version = \"2025-01-01\"",
+            false,
+        ),
+        (first, "kind = \"docintel\"\nlimits = { polls = 3 }", true),
+    ] {
+        let changed = text.replacen(old, new, 1);
+        assert_eq!(digest(&changed) == digest(&text), same, "{new}");
     }
 }
 

@@ -109,7 +109,7 @@ mod tests {
         let cause = |bytes: &[u8], media_type| match content_type(bytes, media_type) {
             Err(CallError::Rejected { cause, usage, .. }) => {
                 assert!(usage.is_zero());
-                cause
+                cause.into_owned()
             }
             other => panic!("{other:?}"),
         };

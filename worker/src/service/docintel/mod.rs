@@ -164,7 +164,7 @@ impl Read {
         if status == StatusCode::NOT_FOUND || status == StatusCode::GONE {
             let refusal = self.access.refused(response).await;
             let detail = format!("the result is no longer there ({refusal})");
-            return Err(CallError::rejected("operation_expired", detail));
+            return Err(CallError::rejected("operation_expired", detail).called());
         }
         if !status.is_success() {
             return Err(self.access.refused(response).await);
@@ -172,7 +172,7 @@ impl Read {
         let retry_after = retry_after(response.headers(), SystemTime::now());
         let too_long = || {
             let detail = format!("a result of more than {MAX_RESULT_BYTES} bytes");
-            CallError::rejected("output_too_large", detail)
+            CallError::rejected("output_too_large", detail).called()
         };
         let body = read_up_to(response, MAX_RESULT_BYTES, too_long).await?;
         let answer = result::interpret(&body, &self.config)?;

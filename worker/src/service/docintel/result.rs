@@ -5,11 +5,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{ReadConfig, fields};
-use crate::service::{
-    Answer, CallError,
-    azure::cause_of,
-    refusal::{message, words},
-};
+use crate::service::{Answer, CallError, azure::cause_of, detail::message, refusal::words};
 
 /// More cells than any table has; a count of rows and columns alone must not fill the memory.
 const MAX_CELLS: usize = 1_000_000;
@@ -127,7 +123,7 @@ fn failed(error: &Value) -> CallError {
 }
 
 fn given_up(cause: &'static str, detail: &str) -> CallError {
-    CallError::rejected(cause, detail)
+    CallError::rejected(cause, detail).called()
 }
 
 /// Everything that the service gave.

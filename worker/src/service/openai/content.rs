@@ -2,10 +2,16 @@
 
 use std::borrow::Cow;
 
-use crate::service::CallError;
+use serde::Serialize;
+
+use crate::service::{
+    CallError,
+    text::{decode, why_not_text},
+};
 
 /// What of the file a step sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ContentMode {
     /// An image if the bytes are one, else text; nothing if the prompt works on earlier outputs.
     #[default]
@@ -61,8 +67,7 @@ pub(crate) fn read<'a>(
         (ContentMode::Auto | ContentMode::Text, _) => {
             decode(bytes).map(Content::Text).ok_or_else(|| {
                 let found = image.unwrap_or(media_type);
-                let detail = format!("{found}: binary where text is wanted");
-                CallError::rejected("not_text", detail)
+                CallError::rejected("not_text", why_not_text(bytes, found))
             })
         }
     }
@@ -93,35 +98,13 @@ fn image_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// UTF-8, or UTF-16 that says so by its byte order mark; none if the bytes are not text.
-fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
-    let text = match bytes {
-        [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)?),
-        [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)?),
-        [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(str::from_utf8(rest).ok()?),
-        _ => Cow::Borrowed(str::from_utf8(bytes).ok()?),
-    };
-    // Valid UTF-8 all the same, but in no text: some binary formats are all ASCII and NUL.
-    (!text.as_bytes().contains(&0)).then_some(text)
-}
-
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
-    let (units, rest) = bytes.as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    char::decode_utf16(units.iter().copied().map(unit))
-        .collect::<Result<_, _>>()
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
 
-    fn cause(bytes: &[u8], mode: ContentMode) -> (&'static str, String) {
+    fn cause(bytes: &[u8], mode: ContentMode) -> (Cow<'static, str>, String) {
         match read(bytes, mode, "application/pdf") {
             Err(CallError::Rejected {
                 cause,
@@ -158,11 +141,11 @@ mod tests {
         ] {
             assert_eq!(
                 cause(bytes, ContentMode::Auto),
-                ("not_text", wanted.clone())
+                ("not_text".into(), wanted.clone())
             );
         }
         let image = "image/png: binary where text is wanted".to_owned();
-        assert_eq!(cause(PNG, ContentMode::Text), ("not_text", image));
+        assert_eq!(cause(PNG, ContentMode::Text), ("not_text".into(), image));
         assert_eq!(cause(b"hello", ContentMode::Image).0, "not_image");
     }
 

@@ -1,6 +1,7 @@
 //! Where a service is, and which of the dialects it speaks.
 
 use reqwest::Url;
+use serde::Serialize;
 
 use crate::service::transport::{self, address};
 
@@ -16,7 +17,8 @@ pub enum Dialect {
 }
 
 /// Name of the parameter that bounds an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MaxTokensField {
     /// Deprecated by OpenAI and refused by its reasoning models; all that others know.
     MaxTokens,

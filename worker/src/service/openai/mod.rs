@@ -17,7 +17,7 @@ use reqwest::{
 use secrecy::SecretString;
 
 use super::{
-    CallError, Prompt, PromptError, Reply, Service, StepInput,
+    CallError, Prompt, Reply, Service, StepInput,
     transport::{TASK, failure, read_body, task, without_key},
 };
 pub(crate) use access::Access;
@@ -84,7 +84,10 @@ impl Chat {
             Content::Nothing
         };
         let text = content.text();
-        let render = |prompt: &Prompt| prompt.render(input.message, text).map_err(prompt_error);
+        let render = |prompt: &Prompt| {
+            let rendered = prompt.render(input.message, text);
+            rendered.map_err(|error| error.into_call("prompt"))
+        };
         let system = config.system.as_deref().map(render).transpose()?;
         let prompt = render(&config.prompt)?;
         let appended = if self.text_has_a_place() { "" } else { text };
@@ -123,18 +126,15 @@ impl Service for Chat {
         let status = response.status();
         if status.is_success() {
             let body = read_body(response).await?;
-            return response::interpret(&body, self.config.json).map(Reply::Answered);
+            let answer = response::interpret(&body, self.config.json);
+            return answer.map(Reply::Answered).map_err(CallError::called);
         }
         let headers = response.headers().clone();
         // The status alone says enough if the body does not come.
         let body = read_body(response).await.unwrap_or_default();
         let body = without_key(&body, self.key.as_ref());
-        Err(classify::classify(
-            status,
-            &headers,
-            body.as_bytes(),
-            SystemTime::now(),
-        ))
+        let now = SystemTime::now();
+        Err(classify::classify(status, &headers, body.as_bytes(), now).called())
     }
 
     fn needs_content(&self) -> bool {
@@ -143,13 +143,6 @@ impl Service for Chat {
             ContentMode::Text | ContentMode::Image => true,
             ContentMode::Auto => self.text_has_a_place() || !self.config.prompt.mentions_outputs(),
         }
-    }
-}
-
-fn prompt_error(error: PromptError) -> CallError {
-    match error {
-        PromptError::Template(detail) => CallError::Misconfigured(detail),
-        PromptError::Input(detail) => CallError::rejected("prompt", detail),
     }
 }
 

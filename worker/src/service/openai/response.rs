@@ -69,7 +69,7 @@ pub(crate) fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallErro
     let usage = usage(completion.usage.as_ref());
     let Some(choice) = completion.choices.into_iter().next() else {
         let detail = match completion.error {
-            Some(error) => crate::service::refusal::message(&error),
+            Some(error) => crate::service::detail::message(&error),
             None => "a completion without choices".to_owned(),
         };
         return Err(CallError::Malformed(detail));
@@ -82,7 +82,7 @@ pub(crate) fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallErro
         .is_some_and(|refusal| !refusal.is_empty());
     if let Some((cause, detail)) = refusal(&reason, refused, text.trim().is_empty()) {
         return Err(CallError::Rejected {
-            cause,
+            cause: cause.into(),
             detail: detail.to_owned(),
             usage,
         });
@@ -219,7 +219,11 @@ mod tests {
         for (message, reason, expected) in cases {
             match interpret(&completion(&message, reason), false) {
                 Err(CallError::Rejected { cause, usage, .. }) => {
-                    assert_eq!((cause, usage), (expected, PAID), "{message} {reason}");
+                    assert_eq!(
+                        (cause.as_ref(), usage),
+                        (expected, PAID),
+                        "{message} {reason}"
+                    );
                 }
                 other => panic!("{message} {reason}: {other:?}"),
             }

@@ -53,12 +53,12 @@ mod tests {
         bytes
     }
 
-    fn cause(bytes: &[u8]) -> &'static str {
+    fn cause(bytes: &[u8]) -> String {
         match check(bytes) {
-            Ok(()) => "",
+            Ok(()) => String::new(),
             Err(CallError::Rejected { cause, usage, .. }) => {
                 assert!(usage.is_zero());
-                cause
+                cause.into_owned()
             }
             Err(other) => panic!("{other}"),
         }

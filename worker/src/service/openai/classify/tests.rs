@@ -148,7 +148,7 @@ fn word(error: &CallError) -> String {
         CallError::Misconfigured(_) => "misconfigured".to_owned(),
         CallError::QuotaExhausted(_) => "quota".to_owned(),
         CallError::Malformed(_) => "malformed".to_owned(),
-        CallError::Rejected { cause, .. } => (*cause).to_owned(),
+        CallError::Rejected { cause, .. } => cause.clone().into_owned(),
         other @ (CallError::Unreachable(_) | CallError::Timeout(_) | CallError::Pending { .. }) => {
             panic!("{other}")
         }

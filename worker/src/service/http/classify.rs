@@ -1,0 +1,182 @@
+//! What the status of an answer means, as one table: the first row that fits decides.
+
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, SystemTime},
+};
+
+use filefleet_shared::wire::Usage;
+use reqwest::header::HeaderMap;
+
+use crate::service::{CallError, transport::retry_after};
+
+/// Statuses that mean something else at one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statuses {
+    /// Tried again.
+    pub retry: Vec<u16>,
+    /// The file has failed.
+    pub reject: Vec<u16>,
+}
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    RateLimited,
+    Overloaded,
+    Unauthorized,
+    Misconfigured,
+    QuotaExhausted,
+    Rejected,
+    Malformed,
+}
+
+struct Row {
+    statuses: RangeInclusive<u16>,
+    /// Only where the service asks for a positive wait.
+    wait: bool,
+    meaning: Meaning,
+}
+
+const fn row(statuses: RangeInclusive<u16>, wait: bool, meaning: Meaning) -> Row {
+    Row {
+        statuses,
+        wait,
+        meaning,
+    }
+}
+
+const TABLE: &[Row] = &[
+    row(429..=429, false, Meaning::RateLimited),
+    row(503..=503, true, Meaning::RateLimited),
+    // Who says when to come again does not mean never, whatever the number.
+    row(400..=599, true, Meaning::Overloaded),
+    // Followed, it would carry the key to another place.
+    row(300..=399, false, Meaning::Misconfigured),
+    row(401..=401, false, Meaning::Unauthorized),
+    row(402..=402, false, Meaning::QuotaExhausted),
+    row(403..=403, false, Meaning::Unauthorized),
+    row(404..=405, false, Meaning::Misconfigured),
+    row(408..=409, false, Meaning::Overloaded),
+    row(500..=599, false, Meaning::Overloaded),
+    // A status below 300 is one that `success` does not name.
+    row(100..=499, false, Meaning::Rejected),
+    row(0..=u16::MAX, false, Meaning::Malformed),
+];
+
+/// What the worker must do about an answer of this status; `detail` is for a person.
+pub(crate) fn classify(
+    status: u16,
+    headers: &HeaderMap,
+    statuses: &Statuses,
+    detail: String,
+    now: SystemTime,
+) -> CallError {
+    let retry_after = retry_after(headers, now);
+    let meaning = if statuses.reject.contains(&status) {
+        Meaning::Rejected
+    } else if statuses.retry.contains(&status) && status != 429 {
+        Meaning::Overloaded
+    } else {
+        find(status, retry_after)
+    };
+    match meaning {
+        Meaning::RateLimited => CallError::RateLimited {
+            retry_after,
+            detail,
+        },
+        Meaning::Overloaded => CallError::Overloaded {
+            retry_after,
+            detail,
+        },
+        Meaning::Unauthorized => CallError::Unauthorized(detail),
+        Meaning::Misconfigured => CallError::Misconfigured(detail),
+        Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
+        Meaning::Malformed => CallError::Malformed(detail),
+        Meaning::Rejected => CallError::Rejected {
+            cause: format!("http_{status}").into(),
+            detail,
+            usage: Usage {
+                calls: 1,
+                ..Usage::default()
+            },
+        },
+    }
+}
+
+fn find(status: u16, wait: Option<Duration>) -> Meaning {
+    TABLE
+        .iter()
+        .find(|row| row.statuses.contains(&status) && (!row.wait || wait.is_some()))
+        .map_or(Meaning::Malformed, |row| row.meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderValue, RETRY_AFTER};
+
+    use super::*;
+
+    fn of(status: u16, wait: bool, statuses: &Statuses) -> String {
+        let mut headers = HeaderMap::new();
+        if wait {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        }
+        let error = classify(status, &headers, statuses, String::new(), SystemTime::now());
+        let asked = Some(Duration::from_secs(7)).filter(|_| wait);
+        match error {
+            CallError::RateLimited { retry_after, .. } => {
+                assert_eq!(retry_after, asked);
+                "rate limited".to_owned()
+            }
+            CallError::Overloaded { retry_after, .. } => {
+                assert_eq!(retry_after, asked);
+                "overloaded".to_owned()
+            }
+            CallError::Unauthorized(_) => "unauthorized".to_owned(),
+            CallError::Misconfigured(_) => "misconfigured".to_owned(),
+            CallError::QuotaExhausted(_) => "no money".to_owned(),
+            CallError::Malformed(_) => "malformed".to_owned(),
+            CallError::Rejected { cause, .. } => cause.into_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let none = Statuses::default();
+        for (status, plain, with_wait) in [
+            (204, "http_204", "http_204"),
+            (302, "misconfigured", "misconfigured"),
+            (400, "http_400", "overloaded"),
+            (401, "unauthorized", "overloaded"),
+            (402, "no money", "overloaded"),
+            (403, "unauthorized", "overloaded"),
+            (404, "misconfigured", "overloaded"),
+            (405, "misconfigured", "overloaded"),
+            (408, "overloaded", "overloaded"),
+            (409, "overloaded", "overloaded"),
+            (413, "http_413", "overloaded"),
+            (422, "http_422", "overloaded"),
+            (429, "rate limited", "rate limited"),
+            (500, "overloaded", "overloaded"),
+            (503, "overloaded", "rate limited"),
+            (599, "overloaded", "overloaded"),
+            (999, "malformed", "malformed"),
+        ] {
+            assert_eq!(of(status, false, &none), plain, "{status}");
+            assert_eq!(of(status, true, &none), with_wait, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_the_last_word_about_its_statuses() {
+        let statuses = Statuses {
+            retry: vec![422, 429],
+            reject: vec![404, 500],
+        };
+        assert_eq!(of(422, false, &statuses), "overloaded");
+        assert_eq!(of(429, false, &statuses), "rate limited");
+        assert_eq!(of(404, false, &statuses), "http_404");
+        assert_eq!(of(500, true, &statuses), "http_500");
+    }
+}

@@ -1,0 +1,208 @@
+//! Any HTTP service: a templated request, pointers into its answer.
+
+mod access;
+mod address;
+mod answer;
+mod body;
+mod classify;
+mod poll;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use filefleet_shared::wire::StepMessage;
+use reqwest::{
+    Method, RequestBuilder, Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+use serde_json::Value;
+
+use super::{
+    Answer, CallError, Prompt, Reply, Service, StepInput, prompt::Inputs, text, transport::failure,
+};
+pub(crate) use access::Access;
+pub use address::Address;
+use answer::Received;
+pub use answer::{Reading, Success, UsagePointers};
+pub use body::{Body, FileForm, Node};
+pub use classify::Statuses;
+pub use poll::{Operation, Poll};
+
+const TASK: HeaderName = HeaderName::from_static("x-filefleet-task");
+
+/// What a step asks of an HTTP service.
+#[derive(Clone, Debug)]
+pub struct RequestConfig {
+    /// Method of the request.
+    pub method: Method,
+    /// Path below the endpoint.
+    pub path: Option<Arc<Prompt>>,
+    /// Its query.
+    pub query: Vec<(String, Arc<Prompt>)>,
+    /// Headers besides those of the service.
+    pub headers: Vec<(HeaderName, Arc<Prompt>)>,
+    /// What it carries.
+    pub body: Body,
+    /// How its answer is read.
+    pub reading: Reading,
+    /// How the result of a long operation is asked for.
+    pub poll: Option<Poll>,
+    /// What stands for its answer in a rehearsal.
+    pub rehearse: Option<Value>,
+}
+
+/// One request step, bound to its service.
+pub(crate) struct Request {
+    access: Access,
+    config: RequestConfig,
+}
+
+/// What templates are filled in with.
+pub(crate) struct Rendering<'a> {
+    message: &'a StepMessage,
+    content: &'a [u8],
+    inputs: Inputs<'a>,
+}
+
+impl Rendering<'_> {
+    fn render(&self, prompt: &Prompt) -> Result<String, CallError> {
+        prompt
+            .render_with(self.message, self.inputs)
+            .map_err(|error| error.into_call("template"))
+    }
+}
+
+impl Request {
+    /// None if it cannot be rehearsed: nothing stands in for a service that nobody knows.
+    pub(crate) fn new(access: &Access, config: RequestConfig) -> Option<Self> {
+        if access.rehearsing && config.rehearse.is_none() {
+            return None;
+        }
+        Some(Self {
+            access: access.clone(),
+            config,
+        })
+    }
+
+    async fn send(&self, input: &StepInput<'_>) -> Result<Reply, CallError> {
+        let text = if self.mentions(&Prompt::mentions_text) {
+            let text = text::decode(&input.content);
+            text.ok_or_else(|| {
+                let found = &input.message.file.media_type;
+                CallError::rejected("not_text", text::why_not_text(&input.content, found))
+            })?
+        } else {
+            "".into()
+        };
+        let with = Rendering {
+            message: input.message,
+            content: &input.content,
+            inputs: Inputs {
+                text: &text,
+                ..Inputs::default()
+            },
+        };
+        let url = self.url(self.config.path.as_deref(), &self.config.query, &with)?;
+        let mut headers = self.access.headers.clone();
+        for (name, prompt) in &self.config.headers {
+            let value = HeaderValue::try_from(with.render(prompt)?).map_err(|_| {
+                let detail = format!("the value of the header {name:?} cannot be sent");
+                CallError::rejected("template", detail)
+            })?;
+            headers.insert(name.clone(), value);
+        }
+        let method = self.config.method.clone();
+        let request = self.access.client.request(method, url.clone());
+        let content = input.content.clone();
+        let request = self
+            .config
+            .body
+            .attach(request, &mut headers, &with, content)?;
+        let request = self.signed(request, headers, input.message);
+        if let (true, Some(output)) = (self.access.rehearsing, &self.config.rehearse) {
+            return Ok(rehearsed(output));
+        }
+        let received = Received::read(request.send().await.map_err(failure)?).await?;
+        self.reply(&url, &received).map_err(CallError::called)
+    }
+
+    fn reply(&self, url: &Url, received: &Received) -> Result<Reply, CallError> {
+        let reading = &self.config.reading;
+        reading.check(received, self.access.key.as_ref())?;
+        match &self.config.poll {
+            Some(poll) => self.accepted(poll, url, received),
+            None => reading.answer(received).map(Reply::Answered),
+        }
+    }
+
+    fn url(
+        &self,
+        path: Option<&Prompt>,
+        query: &[(String, Arc<Prompt>)],
+        with: &Rendering<'_>,
+    ) -> Result<Url, CallError> {
+        let path = path.map(|path| with.render(path)).transpose()?;
+        let mut url = self
+            .access
+            .address
+            .below(&path.unwrap_or_default())
+            .map_err(|refused| CallError::rejected("template", refused))?;
+        for (name, prompt) in query {
+            let value = with.render(prompt)?;
+            url.query_pairs_mut().append_pair(name, &value);
+        }
+        Ok(url)
+    }
+
+    fn signed(
+        &self,
+        request: RequestBuilder,
+        mut headers: HeaderMap,
+        message: &StepMessage,
+    ) -> RequestBuilder {
+        let task = format!("{}/{}:{}", message.run, message.seq, message.step);
+        if let Ok(task) = HeaderValue::try_from(task) {
+            headers.insert(TASK, task);
+        }
+        for (name, value) in &self.access.signature {
+            headers.insert(name.clone(), value.clone());
+        }
+        request.headers(headers)
+    }
+
+    fn mentions(&self, what: &impl Fn(&Prompt) -> bool) -> bool {
+        let config = &self.config;
+        let query = config.query.iter().map(|(_, prompt)| prompt);
+        let headers = config.headers.iter().map(|(_, prompt)| prompt);
+        let mut prompts = config.path.iter().chain(query).chain(headers);
+        prompts.any(|prompt| what(prompt)) || config.body.mentions(what)
+    }
+}
+
+#[async_trait]
+impl Service for Request {
+    async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
+        match (&input.message.continuation, &self.config.poll) {
+            (None, _) => self.send(&input).await,
+            (Some(begun), Some(poll)) => self.ask(poll, &begun.state, input.message).await,
+            (Some(_), None) => {
+                let detail = "an operation was begun that this step no longer has";
+                Err(CallError::rejected("bad_continuation", detail))
+            }
+        }
+    }
+
+    fn needs_content(&self) -> bool {
+        self.config.body.has_file() || self.mentions(&Prompt::mentions_text)
+    }
+}
+
+fn rehearsed(output: &Value) -> Reply {
+    Reply::Answered(Answer {
+        output: output.clone(),
+        usage: filefleet_shared::wire::Usage {
+            calls: 1,
+            ..Default::default()
+        },
+    })
+}
