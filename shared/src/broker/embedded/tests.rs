@@ -242,7 +242,7 @@ async fn a_full_disk_refuses_what_needs_room_and_loses_nothing() {
     );
     let refused = refused.unwrap_err();
     assert!(
-        refused.is_transient() && refused.to_string().contains("full"),
+        refused.is_transient() && refused.to_string().contains("no room left"),
         "{refused}"
     );
     fits.unwrap();
