@@ -156,3 +156,29 @@ fn a_full_standard_error_ends_no_run() {
     }
     Results::read(&place.out()).assert_exactly_once(20);
 }
+
+#[test]
+fn the_command_of_the_readme_has_one_binary_to_run() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("metadata");
+    let list = |value: &serde_json::Value| value.as_array().cloned().expect("a list");
+    let defaults = list(&metadata["workspace_default_members"]);
+    let binaries: Vec<serde_json::Value> = list(&metadata["packages"])
+        .iter()
+        .filter(|package| defaults.contains(&package["id"]))
+        .flat_map(|package| list(&package["targets"]))
+        .filter(|target| target["kind"][0] == "bin")
+        .map(|target| target["name"].clone())
+        .collect();
+    assert_eq!(binaries, ["filefleet"]);
+}
