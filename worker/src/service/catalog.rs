@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use filefleet_shared::{broker::polls_of, config::SecretError};
-use reqwest::header::InvalidHeaderValue;
+use reqwest::{Client, Url, header::InvalidHeaderValue};
 
 use super::{
     Service, azure, command, docintel, http,
     openai::{self, EndpointError},
-    vision,
+    transport, vision,
 };
 use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
 
@@ -197,6 +197,22 @@ impl Catalog {
     pub fn services(&self) -> impl Iterator<Item = &ServiceLimits> {
         self.services.iter()
     }
+}
+
+/// The client of a service: with a connection for every call, and for every question of a poll.
+///
+/// # Errors
+/// [`BuildError::Client`].
+pub(super) fn client(
+    name: &str,
+    service: &ServiceConfig,
+    base: &Url,
+) -> Result<Client, BuildError> {
+    let calls = service.in_flight + service.polls.unwrap_or_default();
+    transport::client(base, calls, service.connect_timeout).map_err(|source| BuildError::Client {
+        service: name.to_owned(),
+        source,
+    })
 }
 
 /// A service that can be called.

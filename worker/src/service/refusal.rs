@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use filefleet_shared::wire::Usage;
 use reqwest::{
     StatusCode,
     header::{HeaderMap, LOCATION},
@@ -99,13 +98,29 @@ impl Refusal {
         }
     }
 
+    /// A refusal of which only the status counts.
+    pub(crate) fn bare(status: u16, wait: Option<Duration>, detail: String) -> Self {
+        Self {
+            status,
+            words: Vec::new(),
+            message: String::new(),
+            wait,
+            no_retry: false,
+            detail,
+        }
+    }
+
     /// What the worker must do, by the first row that fits.
     pub(crate) fn decide(self, table: &[Row]) -> CallError {
-        let meaning = table
+        let meaning = self.meaning(table);
+        self.means(meaning)
+    }
+
+    pub(crate) fn meaning(&self, table: &[Row]) -> Meaning {
+        table
             .iter()
             .find(|row| self.fits(row))
-            .map_or(Meaning::Malformed, |row| row.meaning);
-        self.means(meaning)
+            .map_or(Meaning::Malformed, |row| row.meaning)
     }
 
     pub(crate) fn fits(&self, row: &Row) -> bool {
@@ -120,11 +135,7 @@ impl Refusal {
     }
 
     pub(crate) fn means(self, meaning: Meaning) -> CallError {
-        let Self {
-            wait: retry_after,
-            detail,
-            ..
-        } = self;
+        let (retry_after, detail) = (self.wait, self.detail);
         match meaning {
             Meaning::RateLimited => CallError::RateLimited {
                 retry_after,
@@ -138,15 +149,13 @@ impl Refusal {
             Meaning::Misconfigured => CallError::Misconfigured(detail),
             Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
             Meaning::Malformed => CallError::Malformed(detail),
-            Meaning::Rejected(cause) => CallError::Rejected {
-                cause: cause.into(),
-                detail,
-                usage: Usage {
-                    calls: 1,
-                    ..Usage::default()
-                },
-            },
+            Meaning::Rejected(cause) => CallError::rejected(cause, detail).called(),
         }
+    }
+
+    /// The file has failed, for a cause that the table cannot name.
+    pub(crate) fn rejected(self, cause: String) -> CallError {
+        CallError::rejected(cause, self.detail).called()
     }
 }
 

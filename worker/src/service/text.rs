@@ -2,6 +2,16 @@
 
 use std::borrow::Cow;
 
+use super::CallError;
+
+/// A file's text; `media_type`, guessed from its name, only serves the message.
+///
+/// # Errors
+/// It is none: a named outcome.
+pub(crate) fn read<'a>(bytes: &'a [u8], media_type: &str) -> Result<Cow<'a, str>, CallError> {
+    decode(bytes).ok_or_else(|| CallError::rejected("not_text", why_not_text(bytes, media_type)))
+}
+
 /// UTF-8, or UTF-16 that says so by its byte order mark; none if the bytes are not text.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let text = match bytes {
@@ -15,7 +25,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Old encodings are the common case that a person can mend.
-pub(crate) fn why_not_text(bytes: &[u8], found: &str) -> String {
+fn why_not_text(bytes: &[u8], found: &str) -> String {
     match str::from_utf8(bytes) {
         Err(error) if found.starts_with("text/") && !bytes.contains(&0) => format!(
             "{found}: not UTF-8 from byte {} on; convert it, for example with iconv",

@@ -53,11 +53,11 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// The base of an endpoint as people write it.
+/// The base of an endpoint as people write it; `instead` says what stands for a query.
 ///
 /// # Errors
 /// Why it is none.
-pub(crate) fn address(text: &str) -> Result<Url, String> {
+pub(crate) fn address(text: &str, instead: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim())
         .map_err(|error| format!("is not a URL ({error}); write it like https://HOST"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -67,10 +67,13 @@ pub(crate) fn address(text: &str) -> Result<Url, String> {
         return Err("must not have a user or password in it; set `key`".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not have a query; an API version goes into `api_version`".to_owned());
+        return Err(format!("must not have a query; {instead}"));
     }
     Ok(url)
 }
+
+/// What stands for a query in the address of a service with versions.
+pub(crate) const VERSIONED: &str = "an API version goes into `api_version`";
 
 /// A key sent there could be read on the way.
 pub(crate) fn is_exposed(url: &Url) -> bool {

@@ -13,7 +13,7 @@ use super::{Endpoint, classify};
 use crate::{
     config::{AzureConfig, ServiceConfig},
     service::{
-        BuildError, CallError, CatalogOptions,
+        BuildError, CallError, CatalogOptions, catalog,
         openai::EndpointError,
         transport::{self, TASK, failure, read_body, without_key},
     },
@@ -56,13 +56,7 @@ impl Access {
                 (config.endpoint.clone(), key)
             }
         };
-        let calls = service.in_flight + service.polls.unwrap_or_default();
-        let client = transport::client(endpoint.base(), calls, service.connect_timeout).map_err(
-            |source| BuildError::Client {
-                service: name.to_owned(),
-                source,
-            },
-        )?;
+        let client = catalog::client(name, service, endpoint.base())?;
         let mut headers = HeaderMap::new();
         if let Some(key) = &key {
             let mut value = HeaderValue::try_from(key.expose_secret()).map_err(|source| {

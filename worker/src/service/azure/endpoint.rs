@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::service::transport::{self, address};
+use crate::service::transport::{self, VERSIONED, address};
 
 /// A validated endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Endpoint {
     /// # Errors
     /// Why it is no address.
     pub fn parse(text: &str, api_version: &str) -> Result<Self, String> {
-        let mut base = address(text)?;
+        let mut base = address(text, VERSIONED)?;
         let full = base.path().to_owned();
         let mut path = full.trim_end_matches('/');
         // `/v1` is at the end of a simulator's address.

@@ -60,10 +60,7 @@ impl Run {
 
     fn arguments(&self, input: &StepInput<'_>, folder: &Folder) -> Result<Vec<String>, CallError> {
         let text = if self.mentions(Prompt::mentions_text) {
-            text::decode(&input.content).ok_or_else(|| {
-                let found = &input.message.file.media_type;
-                CallError::rejected("not_text", text::why_not_text(&input.content, found))
-            })?
+            text::read(&input.content, &input.message.file.media_type)?
         } else {
             "".into()
         };

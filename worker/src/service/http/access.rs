@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::Address;
 use crate::{
     config::{HttpConfig, ServiceConfig},
-    service::{BuildError, CatalogOptions, transport},
+    service::{BuildError, CatalogOptions, catalog},
 };
 
 /// How requests to one service are made.
@@ -49,13 +49,7 @@ impl Access {
             value.set_sensitive(true);
             signature.insert(config.key_header.clone(), value);
         }
-        let base = config.address.base();
-        let client = transport::client(base, service.in_flight, service.connect_timeout).map_err(
-            |source| BuildError::Client {
-                service: name.to_owned(),
-                source,
-            },
-        )?;
+        let client = catalog::client(name, service, config.address.base())?;
         Ok(Self {
             client,
             address: config.address.clone(),

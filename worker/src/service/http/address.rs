@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::service::transport::is_loopback;
+use crate::service::transport;
 
 /// The base URL of a service. Every address made here is on its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,17 +19,7 @@ impl Address {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let base = Url::parse(text.trim())
-            .map_err(|error| format!("is not a URL ({error}); write https://HOST/PATH"))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none_or(str::is_empty) {
-            return Err("must start with https:// or http:// and name a host".to_owned());
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err("must not have a user or password in it; set `key`".to_owned());
-        }
-        if base.query().is_some() || base.fragment().is_some() {
-            return Err("must not have a query; a step has `query` for it".to_owned());
-        }
+        let base = transport::address(text, "a step has `query` for it")?;
         Ok(Self { base })
     }
 
@@ -42,7 +32,7 @@ impl Address {
     /// A key sent there could be read on the way.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
-        self.base.scheme() == "http" && !is_loopback(&self.base)
+        transport::is_exposed(&self.base)
     }
 
     /// The address of a path below the base. What has a meaning in URLs is escaped, so a file's

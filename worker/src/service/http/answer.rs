@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use filefleet_shared::wire::Usage;
 use reqwest::{Response, header::HeaderMap};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::classify::{Statuses, classify};
@@ -13,7 +13,7 @@ use crate::service::{
     Answer, CallError,
     detail::{message, shortened},
     text,
-    transport::read_body,
+    transport::{read_body, without_key},
 };
 
 /// How an answer is read.
@@ -82,13 +82,11 @@ impl Received {
 
     /// The status with the service's words, without the key, which they can repeat.
     pub(crate) fn detail(&self, key: Option<&SecretString>) -> String {
-        let said = match &self.json {
-            Some(json) => message(json),
-            None => shortened(&String::from_utf8_lossy(&self.body)),
-        };
-        let said = match key {
-            Some(key) => said.replace(key.expose_secret(), "[key]"),
-            None => said,
+        // Before it is shortened: half a key is a key that nothing finds.
+        let body = without_key(&self.body, key);
+        let said = match serde_json::from_str(&body) {
+            Ok(json) => message(&json),
+            Err(_) => shortened(&body),
         };
         if said.is_empty() {
             self.status.to_string()

@@ -1,14 +1,17 @@
 //! What the status of an answer means, as one table: the first row that fits decides.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, SystemTime},
-};
+use std::time::SystemTime;
 
-use filefleet_shared::wire::Usage;
 use reqwest::header::HeaderMap;
 
-use crate::service::{CallError, transport::retry_after};
+use crate::service::{
+    CallError,
+    refusal::{Mark, Meaning, Refusal, Row, row},
+    transport::retry_after,
+};
+
+/// The file has failed. Its outcome says the status too.
+const FILE: &str = "http";
 
 /// Statuses that mean something else at one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,48 +22,22 @@ pub struct Statuses {
     pub reject: Vec<u16>,
 }
 
-#[derive(Clone, Copy)]
-enum Meaning {
-    RateLimited,
-    Overloaded,
-    Unauthorized,
-    Misconfigured,
-    QuotaExhausted,
-    Rejected,
-    Malformed,
-}
-
-struct Row {
-    statuses: RangeInclusive<u16>,
-    /// Only where the service asks for a positive wait.
-    wait: bool,
-    meaning: Meaning,
-}
-
-const fn row(statuses: RangeInclusive<u16>, wait: bool, meaning: Meaning) -> Row {
-    Row {
-        statuses,
-        wait,
-        meaning,
-    }
-}
-
 const TABLE: &[Row] = &[
-    row(429..=429, false, Meaning::RateLimited),
-    row(503..=503, true, Meaning::RateLimited),
+    row(429..=429, Mark::Any, Meaning::RateLimited),
+    row(503..=503, Mark::Wait, Meaning::RateLimited),
     // Who says when to come again does not mean never, whatever the number.
-    row(400..=599, true, Meaning::Overloaded),
+    row(400..=599, Mark::Wait, Meaning::Overloaded),
     // Followed, it would carry the key to another place.
-    row(300..=399, false, Meaning::Misconfigured),
-    row(401..=401, false, Meaning::Unauthorized),
-    row(402..=402, false, Meaning::QuotaExhausted),
-    row(403..=403, false, Meaning::Unauthorized),
-    row(404..=405, false, Meaning::Misconfigured),
-    row(408..=409, false, Meaning::Overloaded),
-    row(500..=599, false, Meaning::Overloaded),
+    row(300..=399, Mark::Any, Meaning::Misconfigured),
+    row(401..=401, Mark::Any, Meaning::Unauthorized),
+    row(402..=402, Mark::Any, Meaning::QuotaExhausted),
+    row(403..=403, Mark::Any, Meaning::Unauthorized),
+    row(404..=405, Mark::Any, Meaning::Misconfigured),
+    row(408..=409, Mark::Any, Meaning::Overloaded),
+    row(500..=599, Mark::Any, Meaning::Overloaded),
     // A status below 300 is one that `success` does not name.
-    row(100..=499, false, Meaning::Rejected),
-    row(0..=u16::MAX, false, Meaning::Malformed),
+    row(100..=499, Mark::Any, Meaning::Rejected(FILE)),
+    row(0..=u16::MAX, Mark::Any, Meaning::Malformed),
 ];
 
 /// What the worker must do about an answer of this status; `detail` is for a person.
@@ -71,47 +48,24 @@ pub(crate) fn classify(
     detail: String,
     now: SystemTime,
 ) -> CallError {
-    let retry_after = retry_after(headers, now);
+    let refusal = Refusal::bare(status, retry_after(headers, now), detail);
     let meaning = if statuses.reject.contains(&status) {
-        Meaning::Rejected
+        Meaning::Rejected(FILE)
     } else if statuses.retry.contains(&status) && status != 429 {
         Meaning::Overloaded
     } else {
-        find(status, retry_after)
+        refusal.meaning(TABLE)
     };
     match meaning {
-        Meaning::RateLimited => CallError::RateLimited {
-            retry_after,
-            detail,
-        },
-        Meaning::Overloaded => CallError::Overloaded {
-            retry_after,
-            detail,
-        },
-        Meaning::Unauthorized => CallError::Unauthorized(detail),
-        Meaning::Misconfigured => CallError::Misconfigured(detail),
-        Meaning::QuotaExhausted => CallError::QuotaExhausted(detail),
-        Meaning::Malformed => CallError::Malformed(detail),
-        Meaning::Rejected => CallError::Rejected {
-            cause: format!("http_{status}").into(),
-            detail,
-            usage: Usage {
-                calls: 1,
-                ..Usage::default()
-            },
-        },
+        Meaning::Rejected(_) => refusal.rejected(format!("http_{status}")),
+        other => refusal.means(other),
     }
-}
-
-fn find(status: u16, wait: Option<Duration>) -> Meaning {
-    TABLE
-        .iter()
-        .find(|row| row.statuses.contains(&status) && (!row.wait || wait.is_some()))
-        .map_or(Meaning::Malformed, |row| row.meaning)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use reqwest::header::{HeaderValue, RETRY_AFTER};
 
     use super::*;

@@ -18,7 +18,10 @@ use reqwest::{
 use serde_json::Value;
 
 use super::{
-    Answer, CallError, Prompt, Reply, Service, StepInput, prompt::Inputs, text, transport::failure,
+    Answer, CallError, Prompt, Reply, Service, StepInput,
+    prompt::Inputs,
+    text,
+    transport::{TASK, failure, task},
 };
 pub(crate) use access::Access;
 pub use address::Address;
@@ -27,8 +30,6 @@ pub use answer::{Reading, Success, UsagePointers};
 pub use body::{Body, FileForm, Node};
 pub use classify::Statuses;
 pub use poll::{Operation, Poll};
-
-const TASK: HeaderName = HeaderName::from_static("x-filefleet-task");
 
 /// What a step asks of an HTTP service.
 #[derive(Clone, Debug)]
@@ -86,11 +87,7 @@ impl Request {
 
     async fn send(&self, input: &StepInput<'_>) -> Result<Reply, CallError> {
         let text = if self.mentions(&Prompt::mentions_text) {
-            let text = text::decode(&input.content);
-            text.ok_or_else(|| {
-                let found = &input.message.file.media_type;
-                CallError::rejected("not_text", text::why_not_text(&input.content, found))
-            })?
+            text::read(&input.content, &input.message.file.media_type)?
         } else {
             "".into()
         };
@@ -123,15 +120,11 @@ impl Request {
             return Ok(rehearsed(output));
         }
         let received = Received::read(request.send().await.map_err(failure)?).await?;
-        self.reply(&url, &received).map_err(CallError::called)
-    }
-
-    fn reply(&self, url: &Url, received: &Received) -> Result<Reply, CallError> {
         let reading = &self.config.reading;
-        reading.check(received, self.access.key.as_ref())?;
+        reading.check(&received, self.access.key.as_ref())?;
         match &self.config.poll {
-            Some(poll) => self.accepted(poll, url, received),
-            None => reading.answer(received).map(Reply::Answered),
+            Some(poll) => self.accepted(poll, &url, &received),
+            None => reading.answer(&received).map(Reply::Answered),
         }
     }
 
@@ -160,8 +153,7 @@ impl Request {
         mut headers: HeaderMap,
         message: &StepMessage,
     ) -> RequestBuilder {
-        let task = format!("{}/{}:{}", message.run, message.seq, message.step);
-        if let Ok(task) = HeaderValue::try_from(task) {
+        if let Some(task) = task(message) {
             headers.insert(TASK, task);
         }
         for (name, value) in &self.access.signature {

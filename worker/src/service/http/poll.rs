@@ -141,7 +141,7 @@ impl Request {
             // The path was right for the operation, so what is missing is the operation.
             404 | 410 => {
                 let detail = received.detail(key);
-                return Err(CallError::rejected("operation_lost", detail));
+                return Err(CallError::rejected("operation_lost", detail).called());
             }
             _ => return Err(received.refusal(reading, key)),
         }

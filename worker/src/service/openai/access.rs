@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Dialect, Endpoint, MaxTokensField};
 use crate::{
     config::{OpenAiConfig, ServiceConfig},
-    service::{BuildError, CatalogOptions, transport},
+    service::{BuildError, CatalogOptions, catalog},
 };
 
 /// How requests to one endpoint are made.
@@ -51,11 +51,7 @@ impl Access {
                 (real.clone(), key)
             }
         };
-        let client = transport::client(endpoint.base(), service.in_flight, service.connect_timeout)
-            .map_err(|source| BuildError::Client {
-                service: name.to_owned(),
-                source,
-            })?;
+        let client = catalog::client(name, service, endpoint.base())?;
         Ok(Self {
             client,
             endpoint,

@@ -4,10 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::service::{
-    CallError,
-    text::{decode, why_not_text},
-};
+use crate::service::{CallError, text};
 
 /// What of the file a step sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -65,10 +62,7 @@ pub(crate) fn read<'a>(
             Err(CallError::rejected("not_image", detail))
         }
         (ContentMode::Auto | ContentMode::Text, _) => {
-            decode(bytes).map(Content::Text).ok_or_else(|| {
-                let found = image.unwrap_or(media_type);
-                CallError::rejected("not_text", why_not_text(bytes, found))
-            })
+            text::read(bytes, image.unwrap_or(media_type)).map(Content::Text)
         }
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde::Serialize;
 
-use crate::service::transport::{self, address};
+use crate::service::transport::{self, VERSIONED, address};
 
 /// How requests are addressed and signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Endpoint {
         dialect: Option<Dialect>,
         api_version: Option<&str>,
     ) -> Result<Self, EndpointError> {
-        let base = address(text).map_err(|message| wrong("endpoint", message))?;
+        let base = address(text, VERSIONED).map_err(|message| wrong("endpoint", message))?;
         let dialect = dialect.unwrap_or_else(|| recognise(&base, api_version));
         match (dialect, api_version) {
             (Dialect::Azure, None) => {

@@ -134,7 +134,7 @@ impl Service for Chat {
         let body = read_body(response).await.unwrap_or_default();
         let body = without_key(&body, self.key.as_ref());
         let now = SystemTime::now();
-        Err(classify::classify(status, &headers, body.as_bytes(), now).called())
+        Err(classify::classify(status, &headers, body.as_bytes(), now))
     }
 
     fn needs_content(&self) -> bool {
