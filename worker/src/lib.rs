@@ -4,6 +4,7 @@
 
 mod account;
 pub mod breaker;
+mod budget;
 pub mod config;
 mod consume;
 mod context;
@@ -18,5 +19,6 @@ pub mod service;
 pub mod verdict;
 mod worker;
 
+pub use budget::Budget;
 pub use context::{Counter, Stats, Throttles};
 pub use worker::{Left, Phase, Report, Worker, WorkerError, WorkerSettings};
