@@ -16,7 +16,11 @@ use tokio::{
 };
 
 use crate::{
-    breaker::Breaker, budget::Budget, governor::Governor, retry::RetryPolicy, service::Catalog,
+    breaker::Breaker,
+    budget::Budget,
+    governor::Governor,
+    retry::{RetryBudget, RetryPolicy},
+    service::Catalog,
 };
 
 /// Shared by all steps of a worker.
@@ -53,6 +57,8 @@ pub(crate) struct Lane {
     pub(crate) name: String,
     /// When a call may be made.
     pub(crate) calls: Governor,
+    /// Calls that may be repeated.
+    pub(crate) retries: RetryBudget,
     /// It has a consumer.
     pub(crate) consuming: watch::Sender<bool>,
     /// Pauses the service, submits and polls alike.

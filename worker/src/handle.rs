@@ -21,6 +21,8 @@ use crate::{
 
 /// How soon a step comes back that a paused service or a drain sent away: the lane holds it.
 const SOON: Duration = Duration::from_secs(1);
+/// How soon a step comes back that may not be repeated yet.
+const CROWDED: Duration = Duration::from_secs(5);
 /// How soon a step comes back that this worker's configuration does not know.
 const UNKNOWN: Duration = Duration::from_secs(15);
 
@@ -57,6 +59,7 @@ pub(crate) async fn handle(
         used: Usage::default(),
         call_ms: 0,
         input_changed: false,
+        forgives: false,
         draining,
         message: &message,
     };
@@ -146,6 +149,8 @@ struct Attempts<'a> {
     used: Usage,
     call_ms: u64,
     input_changed: bool,
+    /// The call was made to see whether its service is back.
+    forgives: bool,
     draining: watch::Receiver<bool>,
 }
 
@@ -170,6 +175,9 @@ impl Attempts<'_> {
         };
         self.input_changed = loaded.changed;
         loop {
+            if self.is_repeated() && !self.lane.retries.take() {
+                return self.later(CROWDED, "retry_budget");
+            }
             let error = match self.call(loaded.content.clone()).await {
                 Called::Answered(Ok(Reply::Answered(answer))) => return self.succeeded(answer),
                 Called::Answered(Ok(Reply::Accepted(accepted))) => {
@@ -202,6 +210,11 @@ impl Attempts<'_> {
         }
     }
 
+    /// A call that has failed before. One that was throttled, or that goes on, is none.
+    fn is_repeated(&self) -> bool {
+        self.message.continuation.is_none() && self.attempt() > 1
+    }
+
     /// The number of the current attempt, from 1.
     fn attempt(&self) -> u32 {
         self.envelope.headers.attempt.saturating_add(self.counted)
@@ -224,6 +237,7 @@ impl Attempts<'_> {
             hold_budget: self.context.hold_budget,
             timeout: self.step.timeout,
             accepted: self.message.continuation.is_some(),
+            forgiven: self.forgives,
         }
     }
 
@@ -245,6 +259,7 @@ impl Attempts<'_> {
             _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
             permit = governor.acquire(demand) => permit,
         };
+        self.forgives = self.lane.breaker.forgives();
         if self.context.budget.is_over() || !self.lane.breaker.may_call() {
             return Called::Paused;
         }

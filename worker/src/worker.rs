@@ -21,7 +21,7 @@ use crate::{
     governor::{Bounds, Governor},
     inflight::InFlight,
     input,
-    retry::RetryPolicy,
+    retry::{RetryBudget, RetryPolicy},
     service::{Catalog, ServiceLimits},
 };
 
@@ -126,7 +126,7 @@ impl Worker {
         let stats = Arc::new(Stats::default());
         let lanes = catalog
             .services()
-            .flat_map(|service| lanes_of(service, &stats))
+            .flat_map(|service| lanes_of(service, &settings.retry, &stats))
             .map(|lane| (lane.name.clone(), Arc::new(lane)))
             .collect();
         let (announce, announcements) = mpsc::channel(ANNOUNCEMENTS);
@@ -280,11 +280,12 @@ fn hold_budget(broker: &dyn Broker, catalog: &Catalog) -> Result<Duration, Worke
 }
 
 /// The lane of a service's steps, and one for its accepted operations if it has such.
-fn lanes_of(service: &ServiceLimits, stats: &Arc<Stats>) -> Vec<Lane> {
+fn lanes_of(service: &ServiceLimits, retry: &RetryPolicy, stats: &Arc<Stats>) -> Vec<Lane> {
     let breaker = Arc::new(Breaker::new(service.name.clone()));
     let lane = |name: String, bounds: Bounds| Lane {
         name,
         calls: Governor::new(bounds),
+        retries: RetryBudget::new(retry.budget),
         consuming: watch::Sender::new(false),
         breaker: breaker.clone(),
         stats: stats.clone(),

@@ -39,7 +39,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long a service may be unreachable before the run pauses: from the start, and in between.
 const NEVER_REACHED: Duration = Duration::from_secs(3);
-const LOST: Duration = Duration::from_secs(60);
+const LOST: Duration = Duration::from_secs(300);
 /// Longest wait for the last outcomes to be written after the worker has left.
 const LAST_OUTCOMES: Duration = Duration::from_secs(30);
 
