@@ -67,7 +67,7 @@ f.toml:28: pipeline.letters[1].chat.contnt: unknown key, did you mean `content`?
 f.toml:28: pipeline.letters[1].chat.prompt: `rad` is not known here; a prompt has text, file, outputs
 f.toml:28: pipeline.letters[1].chat.temperature: must be from 0 to 2
 f.toml:30: pipeline.letters[2].name: "sum" is the name of a step before it
-f.toml:31: pipeline.letters[2].service: say what to do: chat, read, look, request, run"#;
+f.toml:31: pipeline.letters[2].service: say what to do: chat, embed, read, look, index, query, request, run"#;
     assert_eq!(report(text), expected);
 }
 
