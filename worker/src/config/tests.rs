@@ -56,7 +56,7 @@ f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
 f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
 f.toml:10: retry.base: `base` must not be more than `cap`
-f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `docintel`, `vision`, `http`, `command`
+f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `docintel`, `vision`, `search`, `http`, `command`
 f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
 f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
 f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
