@@ -1,4 +1,5 @@
 mod kinds;
+mod search;
 
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ fn the_example_still_parses_with_every_default_switched_on() {
         "# operation_pointer",
         "# path",
         "# interval",
+        "# create",
     ];
     let text: Vec<&str> = Config::example_toml()
         .lines()
@@ -336,6 +338,7 @@ fn a_catalog_binds_steps_in_their_order() {
         .map(|s| (s.name.as_str(), s.in_flight))
         .collect();
     let expected = [
+        ("docs", 64),
         ("eyes", 16),
         ("gpt", 16),
         ("ner", 16),

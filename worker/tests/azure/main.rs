@@ -10,6 +10,7 @@
 mod docintel;
 mod openai;
 mod search;
+mod simulated;
 
 mod spec;
 mod stand;

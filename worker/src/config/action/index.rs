@@ -27,7 +27,7 @@ pub(super) fn read(mut section: Section<'_>, earlier: &[String]) -> Option<Actio
     let index = index_name(&mut section);
     let verb = section.opt_enum("action", VERBS).unwrap_or_default();
     let each = read_each(&mut section, earlier);
-    let document = read_document(&mut section, each.is_some(), earlier);
+    let document = read_document(&mut section, earlier);
     if document.is_none() && verb != Verb::Delete {
         section.require("document");
     }
@@ -61,12 +61,8 @@ fn read_each(section: &mut Section<'_>, earlier: &[String]) -> Option<Path> {
     Some(path)
 }
 
-fn read_document(
-    section: &mut Section<'_>,
-    of_items: bool,
-    earlier: &[String],
-) -> Option<Vec<(String, Node)>> {
-    let known = if of_items {
+fn read_document(section: &mut Section<'_>, earlier: &[String]) -> Option<Vec<(String, Node)>> {
+    let known = if section.has("each") {
         with_item(section, "each", earlier)
     } else {
         earlier.to_vec()
