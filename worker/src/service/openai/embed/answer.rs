@@ -224,7 +224,7 @@ mod tests {
     fn vectors_are_written_with_the_digits_they_have() {
         let written = |number: f32| short(number).to_string();
         assert_eq!(written(0.1), "0.1");
-        assert_eq!(written(-0.023_456_789), "-0.02345679");
+        assert_eq!(written(-0.023_456_79), "-0.02345679");
         assert_eq!(written(0.0), "0.0");
         assert_eq!(written(1e-12), "1e-12");
     }
