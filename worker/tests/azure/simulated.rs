@@ -7,7 +7,7 @@ use filefleet_shared::wire::StepMessage;
 use filefleet_simulator::{Kind, SearchConfig, Simulator, SimulatorConfig, start};
 use filefleet_worker::{
     config::Config,
-    service::{Answer, BoundStep, CallError, Catalog, CatalogOptions, Reply, StepInput},
+    service::{Answer, BoundStep, CallError, Catalog, CatalogOptions, Heard, Reply, StepInput},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -77,7 +77,11 @@ fn schema() -> tempfile::NamedTempFile {
 async fn run(step: &BoundStep, message: &mut StepMessage, text: &str) -> Result<Answer, CallError> {
     message.step.clone_from(&step.name);
     let content = Bytes::copy_from_slice(text.as_bytes());
-    let input = StepInput { message, content };
+    let input = StepInput {
+        message,
+        content,
+        heard: &Heard::default(),
+    };
     match step.call.call(input).await? {
         Reply::Answered(answer) => {
             message

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use filefleet_shared::wire::StepMessage;
 use reqwest::{
     Client, Response, Url,
     header::{HeaderMap, HeaderName, InvalidHeaderValue},
@@ -11,7 +10,7 @@ use secrecy::SecretString;
 
 use super::{Access, classify};
 use crate::service::{
-    CallError,
+    CallError, StepInput,
     transport::{TASK, failure, read_body, task, without_key},
 };
 
@@ -44,15 +43,16 @@ impl Door {
     pub(super) async fn post(
         &self,
         body: Vec<u8>,
-        message: &StepMessage,
+        input: &StepInput<'_>,
     ) -> Result<Response, CallError> {
         let mut headers = self.headers.clone();
-        if let Some(task) = task(message) {
+        if let Some(task) = task(input.message) {
             headers.insert(REQUEST_ID, task.clone());
             headers.insert(TASK, task);
         }
         let request = self.client.post(self.url.clone()).headers(headers);
         let response = request.body(body).send().await.map_err(failure)?;
+        input.heard.read(response.headers());
         let status = response.status();
         if status.is_success() {
             return Ok(response);

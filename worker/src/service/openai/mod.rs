@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::header::InvalidHeaderValue;
 
-use super::{CallError, Prompt, Reply, Service, StepInput, transport::read_body};
+use super::{CallError, Demand, Prompt, Reply, Service, StepInput, transport::read_body};
 pub(crate) use access::Access;
 use content::Content;
 pub use content::ContentMode;
@@ -25,6 +25,11 @@ pub(crate) use embed::{MOST_DIMENSIONS, MOST_TOKENS};
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
+
+/// Of English text; what a service counts corrects it.
+const BYTES_PER_TOKEN: usize = 4;
+/// Of an image of middle size, looked at closely.
+const IMAGE_TOKENS: u64 = 765;
 
 /// What a step asks of a chat model.
 #[derive(Clone, Debug)]
@@ -93,6 +98,32 @@ impl Chat {
         Ok(body)
     }
 
+    /// Tokens of the prompt, by the length of what is sent.
+    fn estimate(&self, input: &StepInput<'_>) -> Result<u64, CallError> {
+        let media_type = &input.message.file.media_type;
+        let content = match self.needs_content() {
+            true => content::read(&input.content, self.config.content, media_type)?,
+            false => Content::Nothing,
+        };
+        let text = content.text();
+        let render = |prompt: &Prompt| {
+            let rendered = prompt.render(input.message, text);
+            rendered.map_err(|error| error.into_call("prompt"))
+        };
+        let mut bytes = render(&self.config.prompt)?.len();
+        if let Some(system) = self.config.system.as_deref() {
+            bytes += render(system)?.len();
+        }
+        if !self.text_has_a_place() {
+            bytes += text.len();
+        }
+        let image = match content {
+            Content::Image { .. } => IMAGE_TOKENS,
+            Content::Nothing | Content::Text(_) => 0,
+        };
+        Ok(bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image)
+    }
+
     fn text_has_a_place(&self) -> bool {
         let config = &self.config;
         config.prompt.mentions_text() || config.system.as_deref().is_some_and(Prompt::mentions_text)
@@ -103,10 +134,20 @@ impl Chat {
 impl Service for Chat {
     async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
         let body = self.body(&input)?;
-        let response = self.door.post(body, input.message).await?;
+        let response = self.door.post(body, &input).await?;
         let body = read_body(response).await?;
         let answer = response::interpret(&body, self.config.json);
         answer.map(Reply::Answered).map_err(CallError::called)
+    }
+
+    fn demand(&self, input: &StepInput<'_>) -> Demand {
+        // What cannot be read or filled in is not sent.
+        let prompt = self.estimate(input).unwrap_or_default();
+        let answer = self.config.parameters.max_tokens.unwrap_or_default();
+        Demand {
+            prompt,
+            answer: u64::from(answer),
+        }
     }
 
     fn needs_content(&self) -> bool {

@@ -5,14 +5,14 @@ mod answer;
 use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use filefleet_shared::wire::{StepMessage, Usage};
+use filefleet_shared::wire::Usage;
 use reqwest::header::InvalidHeaderValue;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Access, door::Door};
+use super::{Access, BYTES_PER_TOKEN, door::Door};
 use crate::service::{
-    Answer, CallError, Prompt, Reply, Service, StepInput,
+    Answer, CallError, Demand, Prompt, Reply, Service, StepInput,
     chunk::{Chunk, Chunking, chunks},
     text,
     transport::read_up_to,
@@ -124,7 +124,7 @@ impl Embed {
         Ok(cut)
     }
 
-    async fn request(&self, texts: &[&str], message: &StepMessage) -> Result<Embedded, CallError> {
+    async fn request(&self, texts: &[&str], input: &StepInput<'_>) -> Result<Embedded, CallError> {
         let config = &self.config;
         let request = EmbeddingsRequest {
             model: &config.model,
@@ -135,7 +135,7 @@ impl Embed {
         let body = serde_json::to_vec(&request).map_err(|error| {
             CallError::Misconfigured(format!("cannot write the request: {error}"))
         })?;
-        let response = self.door.post(body, message).await?;
+        let response = self.door.post(body, input).await?;
         let limit = answer::most_bytes(texts.len(), config);
         let too_long = || CallError::Malformed(format!("longer than {limit} bytes"));
         let body = read_up_to(response, limit, too_long).await?;
@@ -152,7 +152,7 @@ impl Service for Embed {
         let mut model = None;
         let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(chunks.len());
         for part in requests(&chunks) {
-            let embedded = self.request(&texts[part], input.message).await?;
+            let embedded = self.request(&texts[part], &input).await?;
             usage.calls += 1;
             usage.input_tokens += embedded.tokens;
             model = model.or(embedded.model);
@@ -180,6 +180,19 @@ impl Service for Embed {
         let model = model.unwrap_or_else(|| self.config.model.clone());
         let output = json!({"model": model, "dimensions": dimensions, "chunks": described});
         Ok(Answer { output, usage }.into())
+    }
+
+    fn demand(&self, input: &StepInput<'_>) -> Demand {
+        // What cannot be read or filled in is not sent. Overlaps are sent twice.
+        let bytes = self.text(input).map_or(0, |text| text.len());
+        let Chunking {
+            tokens, overlap, ..
+        } = self.config.chunking;
+        let sent = bytes.saturating_mul(tokens) / (tokens - overlap).max(1);
+        Demand {
+            prompt: sent.div_ceil(BYTES_PER_TOKEN) as u64,
+            answer: 0,
+        }
     }
 
     fn needs_content(&self) -> bool {
