@@ -256,10 +256,9 @@ async fn a_file_with_a_wrong_document_fails_alone() {
 #[tokio::test]
 async fn what_is_wrong_with_no_document_is_told_to_all_that_wait() {
     type Is = fn(&CallError) -> bool;
-    let cases: [(u16, Is); 6] = [
+    let cases: [(u16, Is); 5] = [
         (429, |e| matches!(e, CallError::RateLimited { .. })),
         (503, |e| matches!(e, CallError::RateLimited { .. })),
-        (500, |e| matches!(e, CallError::Overloaded { .. })),
         (403, |e| matches!(e, CallError::Unauthorized(_))),
         (404, |e| matches!(e, CallError::Misconfigured(_))),
         (302, |e| matches!(e, CallError::Misconfigured(_))),
@@ -272,6 +271,31 @@ async fn what_is_wrong_with_no_document_is_told_to_all_that_wait() {
         assert!(is(&a.unwrap_err()) && is(&b.unwrap_err()), "{status}");
         assert_eq!(stand.requests().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_batch_without_a_readable_answer_is_sent_again_before_its_files_hear_of_it() {
+    let answers = vec![
+        refused(500),
+        (200, &[], "{".to_owned()),
+        told(&[("a", 200), ("b", 200)]),
+    ];
+    let stand = Stand::new(SPEC, answers).await;
+    let step = plain(&stand);
+    let (a, b) = (file(&step, "a"), file(&step, "b"));
+    let (first, second) = tokio::join!(call(&step, &a, b"x"), call(&step, &b, b"x"));
+    assert_eq!((calls(&first), calls(&second)), (3, 3));
+    // The stand has nothing more to say, and says 599.
+    let failed = call(&step, &a, b"x").await;
+    assert!(
+        matches!(failed, Err(CallError::Overloaded { .. })),
+        "{failed:?}"
+    );
+    assert_eq!(stand.requests().len(), 7);
+}
+
+#[tokio::test]
+async fn a_document_that_nothing_is_said_about_is_not_taken_for_written() {
     let stand = Stand::new(SPEC, vec![told(&[("b", 200)])]).await;
     let step = plain(&stand);
     let unheard = call(&step, &file(&step, "a"), b"x").await;
