@@ -39,8 +39,56 @@ fn write_texts(place: &Place) {
     }
 }
 
-fn configure(place: &Place, endpoint: &str, create: bool, first: &str) {
-    let definition = json!({
+const PIPELINE: &str = r#"
+[service.ocr]
+kind = "docintel"
+endpoint = "ENDPOINT"
+
+[service.ai]
+kind = "openai"
+endpoint = "ENDPOINT"
+
+[service.docs]
+kind = "search"
+endpoint = "ENDPOINT"
+limits = { in_flight = 32 }
+
+FIRST
+
+[[pipeline.letters]]
+name = "embed"
+service = "ai"
+[pipeline.letters.embed]
+model = "embedder"
+dimensions = 16
+chunk = { tokens = 48, overlap = 8 }
+INPUT
+
+[[pipeline.letters]]
+name = "store"
+service = "docs"
+[pipeline.letters.index]
+index = "letters"
+each = "embed.chunks"
+document = { source = "{{ file.key }}", text = "{{ item.text }}", vector = "{{ item.vector }}" }
+CREATE
+
+[[pipeline.letters]]
+name = "related"
+service = "docs"
+[pipeline.letters.query]
+index = "letters"
+vector = "{{ embed.chunks[0].vector }}"
+vector_field = "vector"
+filter = "source eq '{{ file.key|odata }}'"
+select = ["source", "text"]
+count = true
+top = 1
+"#;
+
+/// The index, if it has to be created.
+fn definition() -> Value {
+    json!({
         "fields": [
             {"name": "id", "type": "Edm.String", "key": true},
             {"name": "source", "type": "Edm.String"},
@@ -52,8 +100,13 @@ fn configure(place: &Place, endpoint: &str, create: bool, first: &str) {
             "algorithms": [{"name": "h", "kind": "hnsw"}],
             "profiles": [{"name": "p", "algorithm": "h"}],
         },
-    });
-    fs::write(place.path().join("letters.json"), definition.to_string()).expect("a file");
+    })
+}
+
+/// Writes `filefleet.toml`; `first` is a step before the others that reads the documents.
+fn configure(place: &Place, endpoint: &str, create: bool, first: &str) {
+    let file = place.path().join("letters.json");
+    fs::write(file, definition().to_string()).expect("a file");
     let create = if create {
         "create = \"letters.json\""
     } else {
@@ -64,54 +117,11 @@ fn configure(place: &Place, endpoint: &str, create: bool, first: &str) {
     } else {
         "input = \"{{ read.content }}\""
     };
-    let text = format!(
-        r#"
-[service.ocr]
-kind = "docintel"
-endpoint = "{endpoint}"
-
-[service.ai]
-kind = "openai"
-endpoint = "{endpoint}"
-
-[service.docs]
-kind = "search"
-endpoint = "{endpoint}"
-limits = {{ in_flight = 32 }}
-
-{first}
-
-[[pipeline.letters]]
-name = "embed"
-service = "ai"
-[pipeline.letters.embed]
-model = "embedder"
-dimensions = 16
-chunk = {{ tokens = 48, overlap = 8 }}
-{input}
-
-[[pipeline.letters]]
-name = "store"
-service = "docs"
-[pipeline.letters.index]
-index = "letters"
-each = "embed.chunks"
-document = {{ source = "{{{{ file.key }}}}", text = "{{{{ item.text }}}}", vector = "{{{{ item.vector }}}}" }}
-{create}
-
-[[pipeline.letters]]
-name = "related"
-service = "docs"
-[pipeline.letters.query]
-index = "letters"
-vector = "{{{{ embed.chunks[0].vector }}}}"
-vector_field = "vector"
-filter = "source eq '{{{{ file.key|odata }}}}'"
-select = ["source", "text"]
-count = true
-top = 1
-"#
-    );
+    let text = PIPELINE
+        .replace("ENDPOINT", endpoint)
+        .replace("FIRST", first)
+        .replace("INPUT", input)
+        .replace("CREATE", create);
     fs::write(place.path().join("filefleet.toml"), text).expect("a file");
 }
 

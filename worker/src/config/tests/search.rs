@@ -192,3 +192,35 @@ fn every_mistake_about_a_question_is_listed() {
     let delete = steps(right, "index = { index = \"docs\", action = \"delete\" }");
     assert!(Config::parse("f.toml", &delete).is_ok());
 }
+
+/// What changes vectors or documents is another pipeline; how they travel together is not.
+#[test]
+fn what_decides_about_vectors_and_documents_changes_their_digest() {
+    let text = steps(
+        "embed = { model = \"m\", chunk = { tokens = 32 } }",
+        "index = { index = \"docs\", document = { a = \"{{ text }}\" } }",
+    );
+    let digest = |text: &str| {
+        let config = Config::parse("f.toml", text).unwrap();
+        config.answers_digest("p", false).unwrap()
+    };
+    for (old, new, same) in [
+        ("tokens = 32", "tokens = 33", false),
+        ("model = \"m\"", "model = \"n\"", false),
+        ("\"{{ text }}\"", "\"{{ text }}!\"", false),
+        (
+            "kind = \"search\"\nendpoint = \"https://x\"",
+            "kind = \"search\"\nendpoint = \"https://y\"",
+            false,
+        ),
+        (
+            "kind = \"search\"",
+            "kind = \"search\"\ntimeout = \"1min\"",
+            true,
+        ),
+    ] {
+        assert!(text.contains(old), "{old}");
+        let changed = text.replacen(old, new, 1);
+        assert_eq!(digest(&changed) == digest(&text), same, "{new}");
+    }
+}

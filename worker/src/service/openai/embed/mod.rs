@@ -101,22 +101,19 @@ impl Embed {
         }
     }
 
-    /// Counts tokens apart from the tasks that wait for answers: a large text takes a while.
     async fn cut(&self, text: String) -> Result<Cut, CallError> {
         if text.trim().is_empty() {
             return Err(CallError::rejected("empty", "there is no text to embed"));
         }
         let (chunking, most) = (self.config.chunking, self.config.max_chunks);
-        let cut = tokio::task::spawn_blocking(move || {
+        let cut = apart(move || {
             // A chunk of white space says nothing, and services refuse what is empty.
             let said = |chunk: &Chunk| !text[chunk.start..chunk.end].trim().is_empty();
             let chunks = chunks(&text, chunking).filter(said).take(most + 1);
             let chunks = chunks.collect();
             Cut { text, chunks }
         });
-        let cut = cut
-            .await
-            .map_err(|error| CallError::rejected("panic", format!("cutting the text: {error}")))?;
+        let cut = cut.await?;
         if cut.chunks.len() > most {
             let detail = format!("more than {most} chunks of {} tokens", chunking.tokens);
             return Err(CallError::rejected("too_many_chunks", detail));
@@ -158,27 +155,8 @@ impl Service for Embed {
             model = model.or(embedded.model);
             vectors.extend(embedded.vectors);
         }
-        let dimensions = vectors.first().map_or(0, Vec::len);
-        if vectors.iter().any(|vector| vector.len() != dimensions) {
-            return Err(CallError::Malformed(
-                "vectors of several lengths".to_owned(),
-            ));
-        }
-        let described = chunks.iter().zip(texts).zip(vectors).enumerate();
-        let described: Vec<Value> = described
-            .map(|(index, ((chunk, text), vector))| {
-                json!({
-                    "index": index,
-                    "start": chunk.start,
-                    "end": chunk.end,
-                    "tokens": chunk.tokens,
-                    "text": text,
-                    "vector": vector.into_iter().map(answer::short).collect::<Value>(),
-                })
-            })
-            .collect();
         let model = model.unwrap_or_else(|| self.config.model.clone());
-        let output = json!({"model": model, "dimensions": dimensions, "chunks": described});
+        let output = apart(move || describe(&model, &text, &chunks, vectors)).await??;
         Ok(Answer { output, usage }.into())
     }
 
@@ -199,6 +177,42 @@ impl Service for Embed {
         let input = self.config.input.as_deref();
         input.is_none_or(Prompt::mentions_text)
     }
+}
+
+/// Does what takes a while with large texts apart from the tasks that wait for answers.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CallError> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.map_err(|error| CallError::rejected("panic", format!("internal error: {error}")))
+}
+
+/// The output: each chunk with its vector.
+fn describe(
+    model: &str,
+    text: &str,
+    chunks: &[Chunk],
+    vectors: Vec<Vec<f32>>,
+) -> Result<Value, CallError> {
+    let dimensions = vectors.first().map_or(0, Vec::len);
+    if vectors.iter().any(|vector| vector.len() != dimensions) {
+        let detail = "vectors of several lengths";
+        return Err(CallError::Malformed(detail.to_owned()));
+    }
+    let described = chunks.iter().zip(vectors).enumerate();
+    let described: Vec<Value> = described
+        .map(|(index, (chunk, vector))| {
+            json!({
+                "index": index,
+                "start": chunk.start,
+                "end": chunk.end,
+                "tokens": chunk.tokens,
+                "text": text[chunk.start..chunk.end],
+                "vector": vector.into_iter().map(answer::short).collect::<Value>(),
+            })
+        })
+        .collect();
+    Ok(json!({"model": model, "dimensions": dimensions, "chunks": described}))
 }
 
 /// The chunks of each request.
