@@ -29,7 +29,8 @@ pub(crate) fn account(
     };
     let used = match result {
         Ok(Reply::Answered(answer)) => Usage {
-            calls: one.calls,
+            // A step may take several requests, or none where it has nothing to send.
+            calls: if continues { 0 } else { answer.usage.calls },
             ..answer.usage
         },
         Ok(Reply::Accepted(accepted)) => Usage {

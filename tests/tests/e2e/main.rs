@@ -7,6 +7,7 @@ mod bad_input;
 mod collecting;
 mod faults;
 mod fleet;
+mod knowledge;
 mod money;
 mod operations;
 mod poison;

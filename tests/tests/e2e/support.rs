@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use filefleet_simulator::{Latency, Simulator, SimulatorConfig};
+use filefleet_simulator::{IndexStats, Latency, Simulator, SimulatorConfig};
 use filefleet_tests::{node::RabbitNode, process::Process, results};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -50,6 +50,11 @@ impl Sim {
 
     pub(crate) fn url(&self) -> String {
         self.simulator.base_url()
+    }
+
+    /// What a search index holds.
+    pub(crate) fn index(&self, name: &str) -> IndexStats {
+        self.simulator.index(name).expect("the index")
     }
 
     pub(crate) fn stats(&self) -> Value {

@@ -129,7 +129,7 @@ fn asked_of(kind: &ServiceKind, rehearsal: bool) -> Option<String> {
     match kind {
         ServiceKind::OpenAi(openai) => real(openai.endpoint.base()),
         // With the version of the interface.
-        ServiceKind::DocIntel(azure) | ServiceKind::Vision(azure) => {
+        ServiceKind::DocIntel(azure) | ServiceKind::Vision(azure) | ServiceKind::Search(azure) => {
             real(&azure.endpoint.url(&[], &[]))
         }
         ServiceKind::Http(http) => real(http.address.base()),

@@ -1,4 +1,5 @@
 mod kinds;
+mod search;
 
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
 f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
 f.toml:10: retry.base: `base` must not be more than `cap`
-f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `docintel`, `vision`, `http`, `command`
+f.toml:12: service.gpt.kind: "openal" is not one of `openai`, `docintel`, `vision`, `search`, `http`, `command`
 f.toml:15: service.gpt.limits.in_flght: unknown key, did you mean `in_flight`?
 f.toml:16: service.old.api_version: is missing: dialect `azure` needs one, like "2024-10-21"
 f.toml:20: service.old.key: a secret must not stand in the configuration: write { env = "NAME" } or { file = "PATH" }
@@ -67,7 +68,7 @@ f.toml:28: pipeline.letters[1].chat.contnt: unknown key, did you mean `content`?
 f.toml:28: pipeline.letters[1].chat.prompt: `rad` is not known here; a prompt has text, file, outputs
 f.toml:28: pipeline.letters[1].chat.temperature: must be from 0 to 2
 f.toml:30: pipeline.letters[2].name: "sum" is the name of a step before it
-f.toml:31: pipeline.letters[2].service: say what to do: chat, read, look, request, run"#;
+f.toml:31: pipeline.letters[2].service: say what to do: chat, embed, read, look, index, query, request, run"#;
     assert_eq!(report(text), expected);
 }
 
@@ -113,6 +114,7 @@ fn the_example_still_parses_with_every_default_switched_on() {
         "# operation_pointer",
         "# path",
         "# interval",
+        "# create",
     ];
     let text: Vec<&str> = Config::example_toml()
         .lines()
@@ -336,6 +338,7 @@ fn a_catalog_binds_steps_in_their_order() {
         .map(|s| (s.name.as_str(), s.calls.in_flight))
         .collect();
     let expected = [
+        ("docs", 64),
         ("eyes", 256),
         ("gpt", 256),
         ("ner", 16),

@@ -8,7 +8,7 @@ use reqwest::{Client, Url, header::InvalidHeaderValue};
 use super::{
     Service, azure, command, docintel, http,
     openai::{self, EndpointError},
-    transport, vision,
+    search, transport, vision,
 };
 use crate::config::{Action, Config, Price, ServiceConfig, ServiceKind, StepConfig};
 use crate::governor::Bounds;
@@ -242,6 +242,7 @@ enum Access {
     OpenAi(openai::Access),
     DocIntel(azure::Access),
     Vision(azure::Access),
+    Search(search::Access),
     Http(http::Access),
     Command(Arc<command::Program>),
 }
@@ -261,6 +262,9 @@ impl Access {
             }
             ServiceKind::Vision(config) => {
                 azure::Access::new(name, service, config, options).map(Self::Vision)
+            }
+            ServiceKind::Search(config) => {
+                search::Access::new(name, service, config, options).map(Self::Search)
             }
             ServiceKind::Http(config) => {
                 http::Access::new(name, service, config, options).map(Self::Http)
@@ -282,12 +286,24 @@ impl Access {
                 let chat = openai::Chat::new(access, chat.clone()).map_err(unsendable)?;
                 Ok(Arc::new(chat))
             }
+            (Self::OpenAi(access), Action::Embed(embed)) => {
+                let embed = openai::Embed::new(access, embed.clone()).map_err(unsendable)?;
+                Ok(Arc::new(embed))
+            }
             (Self::DocIntel(access), Action::Read(config)) => Ok(Arc::new(docintel::Read::new(
                 access.clone(),
                 config.clone(),
             ))),
             (Self::Vision(access), Action::Look(config)) => {
                 Ok(Arc::new(vision::Look::new(access.clone(), config)))
+            }
+            (Self::Search(access), Action::Index(config)) => {
+                let index = search::Index::new(access.clone(), (**config).clone());
+                Ok(Arc::new(index))
+            }
+            (Self::Search(access), Action::Query(config)) => {
+                let query = search::Query::new(access.clone(), (**config).clone());
+                Ok(Arc::new(query))
             }
             (Self::Http(access), Action::Request(config)) => {
                 let request = http::Request::new(access, (**config).clone());
@@ -304,6 +320,7 @@ impl Access {
                 Self::OpenAi(_)
                 | Self::DocIntel(_)
                 | Self::Vision(_)
+                | Self::Search(_)
                 | Self::Http(_)
                 | Self::Command(_),
                 _,

@@ -2,6 +2,7 @@
 
 pub mod azure;
 mod catalog;
+pub mod chunk;
 pub mod command;
 mod detail;
 pub mod docintel;
@@ -9,7 +10,10 @@ pub mod http;
 pub mod openai;
 mod prompt;
 pub(crate) mod refusal;
+mod scope;
+pub mod search;
 mod text;
+mod tokens;
 pub(crate) mod transport;
 pub mod vision;
 
@@ -22,7 +26,10 @@ use serde_json::Value;
 
 pub use crate::governor::{Bounds, Demand, Heard};
 pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
+pub(crate) use prompt::only_expression;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
+pub use scope::{ITEM, Path};
+pub use tokens::Tokenizer;
 
 /// One step of a pipeline, bound to the service that carries it out.
 ///

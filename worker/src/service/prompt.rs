@@ -59,6 +59,8 @@ impl Prompt {
         let mut environment = Environment::new();
         // A misspelt field must fail, not silently send a prompt with a hole in it.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // A text in a condition of AI Search ends at an apostrophe, unless it stands there twice.
+        environment.add_filter("odata", |text: &str| text.replace('\'', "''"));
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| explain(&error))?;
@@ -145,11 +147,48 @@ impl Prompt {
         if let Some(operation) = inputs.operation {
             context.insert("operation", Value::from(operation));
         }
+        self.render_in(Value::from(context))
+    }
+}
+
+impl Prompt {
+    /// Fills the template in for what was collected before.
+    ///
+    /// # Errors
+    /// Whether the template or this input is to blame.
+    pub(crate) fn render_in(&self, context: Value) -> Result<String, PromptError> {
         self.environment
             .get_template(NAME)
-            .and_then(|template| template.render(Value::from(context)))
+            .and_then(|template| template.render(context))
             .map_err(|error| blame(&error))
     }
+
+    /// The value of the only expression of the template, as it is: a number stays one.
+    ///
+    /// # Errors
+    /// Whether the template or this input is to blame.
+    pub(crate) fn value_in(&self, context: Value) -> Result<serde_json::Value, PromptError> {
+        let source = only_expression(&self.source).unwrap_or_default();
+        let value = self
+            .environment
+            .compile_expression(source)
+            .and_then(|expression| expression.eval(context))
+            .map_err(|error| blame(&error))?;
+        if value.is_undefined() {
+            return Err(PromptError::Input(format!("`{source}` is not there")));
+        }
+        serde_json::to_value(&value)
+            .map_err(|error| PromptError::Input(format!("`{source}` is no JSON: {error}")))
+    }
+}
+
+/// What stands between the braces, if the template is one expression and nothing else.
+pub(crate) fn only_expression(source: &str) -> Option<&str> {
+    let inner = source.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let several = ["{{", "}}", "{%", "{#"]
+        .iter()
+        .any(|mark| inner.contains(mark));
+    (!several).then(|| inner.trim_matches('-').trim())
 }
 
 impl PromptError {
@@ -191,7 +230,7 @@ fn paths_in(environment: &Environment<'static>) -> Result<HashSet<String>, Strin
     Ok(template.undeclared_variables(true))
 }
 
-fn file_value(message: &StepMessage, path: Option<&str>) -> Value {
+pub(super) fn file_value(message: &StepMessage, path: Option<&str>) -> Value {
     let file = &message.file;
     let name = file.key.rsplit('/').next().unwrap_or_default();
     let mut value = BTreeMap::from([
@@ -272,6 +311,39 @@ mod tests {
             render("{% include 'a' %}", ""),
             Err(PromptError::Template(_))
         ));
+    }
+
+    #[test]
+    fn one_expression_keeps_the_kind_of_its_value() {
+        let mut step = message("in/letter.txt");
+        let output = serde_json::json!({"total": 3, "vector": [0.5, -1.25], "text": "t"});
+        step.outputs.insert("read".to_owned(), output);
+        let value = |source: &str| {
+            let scope = crate::service::scope::Scope::new(&step, "");
+            Prompt::compile(source, &["read"])
+                .unwrap()
+                .value_in(scope.view().context())
+        };
+        assert_eq!(value("{{ read.total + 1 }}").unwrap(), 4);
+        assert_eq!(value("{{- file.size -}}").unwrap(), 5);
+        assert_eq!(
+            value("{{ read.vector|reverse }}").unwrap(),
+            serde_json::json!([-1.25, 0.5])
+        );
+        assert!(matches!(
+            value("{{ read.nothing }}"),
+            Err(PromptError::Input(_))
+        ));
+        for several in [
+            "{{ a }}{{ b }}",
+            "a {{ b }}",
+            "{{ a }}.",
+            "a",
+            "{% if a %}{{ b }}",
+        ] {
+            assert_eq!(only_expression(several), None, "{several}");
+        }
+        assert_eq!(render("{{ text|odata }}", "it's").unwrap(), "it''s");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The Azure AI clients over real HTTP, against a server that checks requests against the
+//! The clients of OpenAI and Azure AI over real HTTP, against a server that checks requests against the
 //! services' published specifications.
 
 #![expect(
@@ -8,6 +8,10 @@
 )]
 
 mod docintel;
+mod openai;
+mod search;
+mod simulated;
+
 mod spec;
 mod stand;
 mod vision;

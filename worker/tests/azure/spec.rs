@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 use reqwest::{Url, header::HeaderMap};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -59,6 +59,7 @@ pub(crate) fn violations(spec: &Value, request: &Request) -> Vec<String> {
     };
     let mut violations = parameters(operation, request, &variables);
     violations.extend(content(operation, request));
+    violations.extend(json(spec, operation, request));
     for scheme in spec["securityDefinitions"].as_object().unwrap().values() {
         let name = scheme["name"].as_str().unwrap();
         if request.header(name).is_empty() {
@@ -110,6 +111,25 @@ fn content(operation: &Value, request: &Request) -> Option<String> {
     let consumes = operation["consumes"].as_array();
     let known = consumes.is_none_or(|types| types.contains(&content_type));
     (wanted && !known).then(|| format!("content type {content_type}"))
+}
+
+/// What in a body is not as its schema has it, if it is JSON.
+fn json(spec: &Value, operation: &Value, request: &Request) -> Vec<String> {
+    let parameters = operation["parameters"].as_array().unwrap();
+    let body = parameters.iter().find(|p| p["in"] == "body");
+    let Some(body) = body.filter(|_| request.header("content-type") == "application/json") else {
+        return Vec::new();
+    };
+    let schema = json!({"allOf": [body["schema"]], "definitions": spec["definitions"]});
+    let sent: Value = match serde_json::from_slice(&request.body) {
+        Ok(sent) => sent,
+        Err(error) => return vec![format!("the body is no JSON: {error}")],
+    };
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let wrong = validator.iter_errors(&sent);
+    wrong
+        .map(|error| format!("body{}: {error}", error.instance_path()))
+        .collect()
 }
 
 /// The variables of a path template, if a path fits it.

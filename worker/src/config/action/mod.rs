@@ -1,8 +1,12 @@
 //! What a step asks of its service: one table, one file per action.
 
 mod chat;
+mod embed;
+mod fields;
+mod index;
 mod look;
 mod poll;
+mod query;
 mod read;
 mod request;
 mod run;
@@ -13,7 +17,12 @@ use filefleet_shared::config::Section;
 
 use super::service::ServiceKind;
 use crate::service::{
-    Prompt, command::RunConfig, docintel::ReadConfig, http::RequestConfig, openai::ChatConfig,
+    Prompt,
+    command::RunConfig,
+    docintel::ReadConfig,
+    http::RequestConfig,
+    openai::{ChatConfig, EmbedConfig},
+    search::{IndexConfig, QueryConfig},
     vision::LookConfig,
 };
 
@@ -22,10 +31,16 @@ use crate::service::{
 pub enum Action {
     /// `chat`, of kind `openai`.
     Chat(ChatConfig),
+    /// `embed`, of kind `openai`.
+    Embed(EmbedConfig),
     /// `read`, of kind `docintel`.
     Read(ReadConfig),
     /// `look`, of kind `vision`.
     Look(LookConfig),
+    /// `index`, of kind `search`.
+    Index(Box<IndexConfig>),
+    /// `query`, of kind `search`.
+    Query(Box<QueryConfig>),
     /// `request`, of kind `http`.
     Request(Box<RequestConfig>),
     /// `run`, of kind `command`.
@@ -37,8 +52,11 @@ impl Action {
     pub(crate) fn model(&self) -> Option<&str> {
         match self {
             Self::Chat(chat) => Some(&chat.model),
+            Self::Embed(embed) => Some(&embed.model),
             Self::Read(read) => Some(&read.model),
-            Self::Look(_) | Self::Request(_) | Self::Run(_) => None,
+            Self::Look(_) | Self::Index(_) | Self::Query(_) | Self::Request(_) | Self::Run(_) => {
+                None
+            }
         }
     }
 
@@ -46,8 +64,11 @@ impl Action {
     pub(super) fn key(&self) -> &'static str {
         match self {
             Self::Chat(_) => "chat",
+            Self::Embed(_) => "embed",
             Self::Read(_) => "read",
             Self::Look(_) => "look",
+            Self::Index(_) => "index",
+            Self::Query(_) => "query",
             Self::Request(_) => "request",
             Self::Run(_) => "run",
         }
@@ -70,6 +91,11 @@ const ENTRIES: &[Entry] = &[
         read: chat::read,
     },
     Entry {
+        key: "embed",
+        kind: "openai",
+        read: embed::read,
+    },
+    Entry {
         key: "read",
         kind: "docintel",
         read: read::read,
@@ -78,6 +104,16 @@ const ENTRIES: &[Entry] = &[
         key: "look",
         kind: "vision",
         read: look::read,
+    },
+    Entry {
+        key: "index",
+        kind: "search",
+        read: index::read,
+    },
+    Entry {
+        key: "query",
+        kind: "search",
+        read: query::read,
     },
     Entry {
         key: "request",

@@ -1,11 +1,11 @@
-//! `kind = "docintel"` and `kind = "vision"`: a resource of Azure AI services.
+//! `kind = "docintel"`, `"vision"` and `"search"`: a resource of Azure AI services.
 
 use filefleet_shared::config::{Secret, Section};
 
 use super::{EXPOSED, ServiceKind};
-use crate::service::{azure::Endpoint, docintel, vision};
+use crate::service::{azure::Endpoint, docintel, search, vision};
 
-/// What a service of kind `docintel` or `vision` has besides.
+/// What a service of kind `docintel`, `vision` or `search` has besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AzureConfig {
     /// Where it is, and the version of its interface.
@@ -20,6 +20,10 @@ pub(super) fn read_docintel(section: &mut Section<'_>) -> Option<ServiceKind> {
 
 pub(super) fn read_vision(section: &mut Section<'_>) -> Option<ServiceKind> {
     read(section, vision::API_VERSION).map(ServiceKind::Vision)
+}
+
+pub(super) fn read_search(section: &mut Section<'_>) -> Option<ServiceKind> {
+    read(section, search::API_VERSION).map(ServiceKind::Search)
 }
 
 fn read(section: &mut Section<'_>, default_version: &str) -> Option<AzureConfig> {

@@ -64,6 +64,8 @@ pub enum ServiceKind {
     DocIntel(AzureConfig),
     /// Azure AI Vision Image Analysis.
     Vision(AzureConfig),
+    /// Azure AI Search.
+    Search(AzureConfig),
     /// Any HTTP service.
     Http(HttpConfig),
     /// A program on this machine.
@@ -76,6 +78,7 @@ const KINDS: &[(&str, Reader)] = &[
     ("openai", openai::read),
     ("docintel", azure::read_docintel),
     ("vision", azure::read_vision),
+    ("search", azure::read_search),
     ("http", http::read),
     ("command", command::read),
 ];
@@ -88,6 +91,7 @@ impl ServiceKind {
             Self::OpenAi(_) => "openai",
             Self::DocIntel(_) => "docintel",
             Self::Vision(_) => "vision",
+            Self::Search(_) => "search",
             Self::Http(_) => "http",
             Self::Command(_) => "command",
         }
@@ -96,7 +100,11 @@ impl ServiceKind {
     /// The outcome of a file over `max_file_bytes`.
     pub(crate) fn too_large(&self) -> &'static str {
         match self {
-            Self::OpenAi(_) | Self::DocIntel(_) | Self::Http(_) | Self::Command(_) => "too_large",
+            Self::OpenAi(_)
+            | Self::DocIntel(_)
+            | Self::Search(_)
+            | Self::Http(_)
+            | Self::Command(_) => "too_large",
             Self::Vision(_) => vision::TOO_LARGE,
         }
     }
@@ -109,7 +117,11 @@ impl ServiceKind {
     /// Most calls at once, where the configuration does not say.
     fn in_flight(&self) -> usize {
         match self {
-            Self::OpenAi(_) | Self::DocIntel(_) | Self::Vision(_) | Self::Http(_) => 256,
+            Self::OpenAi(_)
+            | Self::DocIntel(_)
+            | Self::Vision(_)
+            | Self::Search(_)
+            | Self::Http(_) => 256,
             Self::Command(_) => thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
@@ -117,7 +129,7 @@ impl ServiceKind {
     /// Largest file that is sent, where the configuration does not say.
     fn max_file_bytes(&self) -> u64 {
         match self {
-            Self::OpenAi(_) | Self::Http(_) | Self::Command(_) => 20_000_000,
+            Self::OpenAi(_) | Self::Search(_) | Self::Http(_) | Self::Command(_) => 20_000_000,
             // The service takes 500 MB; more than this at once needs more `bytes_in_flight`.
             Self::DocIntel(_) => 50_000_000,
             Self::Vision(_) => vision::MAX_BYTES,
@@ -127,7 +139,7 @@ impl ServiceKind {
     /// Questions at once for results, where the configuration does not say.
     fn polls(&self) -> Option<usize> {
         match self {
-            Self::OpenAi(_) | Self::Vision(_) | Self::Command(_) => None,
+            Self::OpenAi(_) | Self::Vision(_) | Self::Search(_) | Self::Command(_) => None,
             Self::DocIntel(_) | Self::Http(_) => Some(16),
         }
     }

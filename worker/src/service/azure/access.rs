@@ -4,22 +4,24 @@ use std::time::SystemTime;
 
 use filefleet_shared::{config::Secret, wire::StepMessage};
 use reqwest::{
-    Client, RequestBuilder, Response,
+    Client, RequestBuilder, Response, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Endpoint, classify};
 use crate::{
-    config::{AzureConfig, ServiceConfig},
+    config::{AzureConfig, ServiceConfig, ServiceKind},
     service::{
         BuildError, CallError, CatalogOptions, catalog,
         openai::EndpointError,
+        refusal::Refusal,
         transport::{self, TASK, failure, read_body, without_key},
     },
 };
 
 const KEY: HeaderName = HeaderName::from_static("ocp-apim-subscription-key");
+const SEARCH_KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// How requests to one resource are made.
 #[derive(Clone, Debug)]
@@ -66,7 +68,11 @@ impl Access {
                 }
             })?;
             value.set_sensitive(true);
-            headers.insert(KEY, value);
+            let header = match service.kind {
+                ServiceKind::Search(_) => SEARCH_KEY,
+                _ => KEY,
+            };
+            headers.insert(header, value);
         }
         Ok(Self {
             client,
@@ -85,20 +91,40 @@ impl Access {
         request: RequestBuilder,
         message: &StepMessage,
     ) -> Result<Response, CallError> {
+        self.send_for(request, transport::task(message)).await
+    }
+
+    /// Sends a request in the name of a task, if it is only one.
+    ///
+    /// # Errors
+    /// There was no answer.
+    pub(crate) async fn send_for(
+        &self,
+        request: RequestBuilder,
+        task: Option<HeaderValue>,
+    ) -> Result<Response, CallError> {
         let mut headers = self.headers.clone();
-        if let Some(task) = transport::task(message) {
-            headers.insert(TASK, task);
-        }
+        headers.extend(task.map(|task| (TASK, task)));
         request.headers(headers).send().await.map_err(failure)
     }
 
     /// What an answer means that is not a success.
     pub(crate) async fn refused(&self, response: Response) -> CallError {
+        let (status, headers, body) = self.opened(response).await;
+        classify::classify(status, &headers, body.as_bytes(), SystemTime::now())
+    }
+
+    /// The same, to be judged by another table.
+    pub(crate) async fn refusal(&self, response: Response) -> Refusal {
+        let (status, headers, body) = self.opened(response).await;
+        Refusal::read(status, &headers, body.as_bytes(), SystemTime::now())
+    }
+
+    async fn opened(&self, response: Response) -> (StatusCode, HeaderMap, String) {
         let status = response.status();
         let headers = response.headers().clone();
         // The status alone says enough if the body does not come.
         let body = read_body(response).await.unwrap_or_default();
-        let body = without_key(&body, self.key.as_ref());
-        classify::classify(status, &headers, body.as_bytes(), SystemTime::now())
+        (status, headers, without_key(&body, self.key.as_ref()))
     }
 }

@@ -21,7 +21,12 @@ impl Endpoint {
         let full = base.path().to_owned();
         let mut path = full.trim_end_matches('/');
         // `/v1` is at the end of a simulator's address.
-        for known in ["/v1", "/documentintelligence", "/computervision"] {
+        for known in [
+            "/v1",
+            "/documentintelligence",
+            "/computervision",
+            "/indexes",
+        ] {
             path = path.strip_suffix(known).unwrap_or(path);
         }
         base.set_path(path);

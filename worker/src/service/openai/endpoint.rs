@@ -104,6 +104,16 @@ impl Endpoint {
     /// Where chat completions of a model or deployment are.
     #[must_use]
     pub fn chat_url(&self, model: &str) -> Url {
+        self.url(model, &["chat", "completions"])
+    }
+
+    /// Where embeddings of a model or deployment are.
+    #[must_use]
+    pub fn embeddings_url(&self, model: &str) -> Url {
+        self.url(model, &["embeddings"])
+    }
+
+    fn url(&self, model: &str, call: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty();
@@ -116,7 +126,7 @@ impl Endpoint {
                     path.extend(["openai", "v1"]);
                 }
             }
-            path.extend(["chat", "completions"]);
+            path.extend(call);
         }
         if let Some(version) = &self.api_version {
             url.query_pairs_mut().append_pair("api-version", version);
@@ -171,11 +181,13 @@ fn recognise(base: &Url, api_version: Option<&str>) -> Dialect {
     }
 }
 
-/// Takes off what [`Endpoint::chat_url`] puts on.
+/// Takes off what [`Endpoint::url`] puts on.
 fn trimmed(mut base: Url, dialect: Dialect) -> Url {
     let full = base.path().to_owned();
     let mut path = full.trim_end_matches('/');
-    path = path.strip_suffix("/chat/completions").unwrap_or(path);
+    for call in ["/chat/completions", "/embeddings"] {
+        path = path.strip_suffix(call).unwrap_or(path);
+    }
     match dialect {
         Dialect::OpenAi if path.is_empty() => path = "/v1",
         Dialect::OpenAi => {}

@@ -1,28 +1,27 @@
-//! Chat completions of OpenAI and of the servers that speak like it.
+//! Chat completions and embeddings of OpenAI and of the servers that speak like it.
 
 mod access;
 mod classify;
 mod content;
+mod door;
+pub(crate) mod embed;
 mod endpoint;
 mod request;
 mod response;
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::{
-    Client, Url,
-    header::{HeaderMap, HeaderName, InvalidHeaderValue},
-};
-use secrecy::SecretString;
+use reqwest::header::InvalidHeaderValue;
 
-use super::{
-    CallError, Demand, Prompt, Reply, Service, StepInput,
-    transport::{TASK, failure, read_body, task, without_key},
-};
+use super::{CallError, Demand, Prompt, Reply, Service, StepInput, transport::read_body};
 pub(crate) use access::Access;
 use content::Content;
 pub use content::ContentMode;
+use door::Door;
+pub(crate) use embed::Embed;
+pub use embed::{EmbedConfig, Encoding};
+pub(crate) use embed::{MOST_DIMENSIONS, MOST_TOKENS};
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
@@ -31,8 +30,6 @@ pub use request::{ChatParameters, Detail};
 const BYTES_PER_TOKEN: usize = 4;
 /// Of an image of middle size, looked at closely.
 const IMAGE_TOKENS: u64 = 765;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
 /// What a step asks of a chat model.
 #[derive(Clone, Debug)]
@@ -55,10 +52,7 @@ pub struct ChatConfig {
 
 /// One chat step, bound to its endpoint.
 pub(crate) struct Chat {
-    client: Client,
-    url: Url,
-    headers: HeaderMap,
-    key: Option<SecretString>,
+    door: Door,
     config: ChatConfig,
     max_tokens: MaxTokensField,
 }
@@ -70,10 +64,7 @@ impl Chat {
         // As the real service wants it, also in a rehearsal.
         let field = access.real.max_tokens_field(&config.model);
         Ok(Self {
-            headers: access.headers()?,
-            url: access.endpoint.chat_url(&config.model),
-            client: access.client.clone(),
-            key: access.key.clone(),
+            door: Door::new(access, access.endpoint.chat_url(&config.model))?,
             max_tokens: access.max_tokens_field.unwrap_or(field),
             config,
         })
@@ -143,30 +134,10 @@ impl Chat {
 impl Service for Chat {
     async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
         let body = self.body(&input)?;
-        let mut headers = self.headers.clone();
-        if let Some(task) = task(input.message) {
-            headers.insert(REQUEST_ID, task.clone());
-            headers.insert(TASK, task);
-        }
-        let request = self
-            .client
-            .post(self.url.clone())
-            .headers(headers)
-            .body(body);
-        let response = request.send().await.map_err(failure)?;
-        input.heard.read(response.headers());
-        let status = response.status();
-        if status.is_success() {
-            let body = read_body(response).await?;
-            let answer = response::interpret(&body, self.config.json);
-            return answer.map(Reply::Answered).map_err(CallError::called);
-        }
-        let headers = response.headers().clone();
-        // The status alone says enough if the body does not come.
-        let body = read_body(response).await.unwrap_or_default();
-        let body = without_key(&body, self.key.as_ref());
-        let now = SystemTime::now();
-        Err(classify::classify(status, &headers, body.as_bytes(), now))
+        let response = self.door.post(body, &input).await?;
+        let body = read_body(response).await?;
+        let answer = response::interpret(&body, self.config.json);
+        answer.map(Reply::Answered).map_err(CallError::called)
     }
 
     fn demand(&self, input: &StepInput<'_>) -> Demand {
