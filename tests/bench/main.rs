@@ -8,6 +8,7 @@
 )]
 
 mod bare;
+mod embed;
 mod publish;
 mod quota;
 mod speed;
@@ -24,6 +25,7 @@ usage: bench [NAME ...]      all of them without a name
   fleet    the same with publish, three workers and collect on RabbitMQ
   worker   CPU of a worker per task against a bare loop
   publish  rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000
+  embed    50 files one by one, to a run
   quota    100 requests a second, 1, 4 and 16 workers: goodput and 429s
   tokens   a quota of tokens, and one of requests beside it
   churn    4 workers, then 16, then 2
@@ -32,11 +34,12 @@ usage: bench [NAME ...]      all of them without a name
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 9] = [
+const ALL: [(&str, Measurement); 10] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
     ("publish", publish::measure),
+    ("embed", embed::measure),
     ("quota", quota::requests),
     ("tokens", quota::tokens),
     ("churn", quota::churn),
