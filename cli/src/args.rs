@@ -13,7 +13,7 @@ Exit codes:
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
   5  the broker is not there, or was away for too long; the same command resumes
-  6  a local file or disk failed; the same command resumes
+  6  a local file or disk, or the scratch store, failed; the same command resumes
   7  another filefleet process has the run, the journal or the directory";
 
 /// Every file of a directory, through AI services, exactly once, at the speed your quota allows.
@@ -81,6 +81,7 @@ Examples:
   filefleet publish scans -p invoices --broker amqp://localhost
   filefleet publish scans --include '*.pdf' --exclude 'drafts/**'
   filefleet publish scans --skip-finished out       what is new, changed or failed
+  filefleet publish s3://papers/2026 --root papers  where workers have [root.papers]
 
 A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
     Publish(PublishArgs),
@@ -185,7 +186,7 @@ pub(crate) struct ScanArgs {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("without_limits").args(["model", "rehearse"]).multiple(true))]
 pub(crate) struct RunArgs {
-    /// The directory.
+    /// The directory, or s3://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     pub(crate) dir: PathBuf,
     /// Pipeline [default: the only one of the configuration].
     #[arg(short, long)]
@@ -251,7 +252,7 @@ pub(crate) struct QuickArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PublishArgs {
-    /// The directory.
+    /// The directory, or s3://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     pub(crate) dir: PathBuf,
     /// Pipeline [default: the only one of the configuration].
     #[arg(short, long)]
@@ -276,8 +277,8 @@ pub(crate) struct PublishArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {
-    /// Where published files are: DIR, or NAME=DIR for a named root; beside [root.NAME] of the
-    /// configuration.
+    /// Where published files are: DIR (or s3://..., az://...), or NAME=DIR for a named root;
+    /// beside [root.NAME] of the configuration.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(crate) root: Vec<String>,
     /// Follow symbolic links that lead out of a --root; without it such a file fails as

@@ -1,6 +1,8 @@
 //! One delivery, from its bytes to a verdict. Knows no broker and no loop.
 
-use std::{sync::Arc, time::Duration};
+mod scratch;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use filefleet_shared::{
@@ -15,7 +17,7 @@ use crate::{
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
-    service::{Accepted, Answer, BoundStep, CallError, Reply, StepInput},
+    service::{Accepted, BoundStep, CallError, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -58,6 +60,7 @@ pub(crate) async fn handle(
         input_changed: false,
         draining,
         message: &message,
+        input: Cow::Borrowed(&message),
     };
     attempts.run().await
 }
@@ -134,6 +137,8 @@ struct Attempts<'a> {
     step: &'a BoundStep,
     envelope: &'a Envelope,
     message: &'a StepMessage,
+    /// The message with the outputs that it only refers to.
+    input: Cow<'a, StepMessage>,
     taken: Instant,
     started: UnixMillis,
     /// Failed attempts of this delivery that cost one.
@@ -146,8 +151,12 @@ struct Attempts<'a> {
     draining: watch::Receiver<bool>,
 }
 
-impl Attempts<'_> {
+impl<'a> Attempts<'a> {
     async fn run(&mut self) -> Verdict {
+        let _budget = match self.fetch_outputs().await {
+            Ok(budget) => budget,
+            Err(verdict) => return *verdict,
+        };
         let continues = self.message.continuation.is_some();
         let loaded = if self.step.call.needs_content() && !continues {
             match input::load(self.context, self.step, &self.message.file).await {
@@ -168,7 +177,9 @@ impl Attempts<'_> {
         self.input_changed = loaded.changed;
         loop {
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(Reply::Answered(answer))) => return self.succeeded(answer),
+                Called::Answered(Ok(Reply::Answered(answer))) => {
+                    return self.succeeded(answer).await;
+                }
                 Called::Answered(Ok(Reply::Accepted(accepted))) => {
                     return self.continued(&accepted);
                 }
@@ -237,7 +248,7 @@ impl Attempts<'_> {
         let begun = Instant::now();
         self.lane.stats.calls.add(1);
         let input = StepInput {
-            message: self.message,
+            message: &self.input,
             content,
         };
         let result = tokio::time::timeout(self.step.timeout, self.step.call.call(input))
@@ -311,22 +322,6 @@ impl Attempts<'_> {
     fn continued(&self, accepted: &Accepted) -> Verdict {
         let headers = &self.envelope.headers;
         outcome::continued(self.context, self.message, headers, self.ended(), accepted)
-    }
-
-    fn succeeded(&self, answer: Answer) -> Verdict {
-        let next = self
-            .step
-            .next
-            .as_deref()
-            .and_then(|name| self.context.catalog.step(&self.message.pipeline, name));
-        outcome::succeeded(
-            self.context,
-            self.message,
-            &self.envelope.headers,
-            self.ended(),
-            answer,
-            next,
-        )
     }
 }
 

@@ -14,6 +14,7 @@ mod limiter;
 mod outcome;
 pub mod retry;
 pub mod service;
+mod spill;
 pub mod verdict;
 mod worker;
 

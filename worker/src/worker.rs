@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use filefleet_shared::{
     broker::{Broker, BrokerError, ControlLog, Queue, polls_of},
     files::Roots,
+    scratch::Scratch,
     wire::{FleetState, Pill},
 };
 use tokio::{
@@ -21,6 +22,7 @@ use crate::{
     limiter::Limiter,
     retry::RetryPolicy,
     service::{Catalog, ServiceLimits},
+    spill::Spill,
 };
 
 /// How a worker behaves.
@@ -38,6 +40,8 @@ pub struct WorkerSettings {
     pub dead_after: u32,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// Where outputs go that do not fit into a message.
+    pub scratch: Option<Scratch>,
 }
 
 /// Why a worker left.
@@ -128,9 +132,11 @@ impl Worker {
             worker: settings.name,
             catalog,
             roots: Arc::new(roots),
+            scratch: settings.scratch.map(Spill::new),
             retry: settings.retry,
             bytes: Semaphore::new(bytes_total as usize),
             bytes_total,
+            output_bytes: Semaphore::new(bytes_total as usize),
             hold_budget,
             quarantine_after: settings.quarantine_after,
             dead_after: settings.dead_after,

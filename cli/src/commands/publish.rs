@@ -14,7 +14,7 @@ use filefleet_producer::{
     scan::ScanOptions,
     sink::{FinishedFiles, RESULTS},
 };
-use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
+use filefleet_shared::{broker::Broker, wire::RunId};
 use filefleet_worker::config::Config;
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ use crate::{
     place::of_run,
     progress::{Moment, Progress, entries, print_json, print_line, tell, utc},
     signals::Signals,
+    stores::Place,
 };
 
 const TICK: Duration = Duration::from_millis(200);
@@ -67,7 +68,8 @@ fn options(
     place: &str,
 ) -> Result<PublishOptions, CommandError> {
     let entry = pipeline::find(config, args.pipeline.as_deref())?;
-    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
+    let source = Place::of(&args.dir)?.open(Some(config))?;
+    let directory = source.name().map_err(CommandError::usage)?;
     let scan = scan_options(&args.scan, vec![args.state.clone()]);
     scan.check().map_err(CommandError::usage)?;
     let skip = finished(&args.skip_finished)?;
@@ -98,7 +100,7 @@ fn options(
     Ok(PublishOptions {
         run,
         root: args.root.clone(),
-        directory,
+        source,
         pipeline: entry.pipeline,
         step: entry.step,
         service: entry.service,

@@ -45,6 +45,7 @@ fn under_another_id(mut message: Message) -> Message {
 
 fn options(dir: &Path, run: RunId) -> CollectOptions {
     CollectOptions {
+        scratch: None,
         run,
         pipeline: "demo".to_owned(),
         out_dir: dir.to_owned(),

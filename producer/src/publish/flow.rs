@@ -88,7 +88,8 @@ impl Flow {
         let planner = Planner {
             journal: Arc::clone(&journal),
             so_far,
-            directory: header.directory.clone(),
+            source: options.source,
+            runtime: tokio::runtime::Handle::current(),
             scan: options.scan,
             skip: options.skip,
             window,

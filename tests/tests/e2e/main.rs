@@ -12,5 +12,7 @@ mod poison;
 mod programs;
 mod requests;
 mod run;
+mod scratch;
 mod stopping;
+mod stores;
 mod support;

@@ -113,6 +113,14 @@ fn the_example_still_parses_with_every_default_switched_on() {
         "# operation_pointer",
         "# path",
         "# interval",
+        "# endpoint",
+        "# allow_http",
+        "# region",
+        "# access_key_id",
+        "# secret_access_key",
+        "# session_token",
+        "# account",
+        "# sas_token",
     ];
     let text: Vec<&str> = Config::example_toml()
         .lines()

@@ -5,23 +5,20 @@ mod ending;
 mod origin;
 mod prepare;
 
-use filefleet_shared::files::canonical_directory;
-
 use self::prepare::Prepared;
 use crate::{
     args::RunArgs,
-    exit::{CommandError, CommandResult},
+    exit::CommandResult,
     signals::Signals,
 };
 
-/// Runs a directory through a pipeline, or goes on where an interrupted run was.
+/// Runs the files of a directory or store through a pipeline, or goes on where an interrupted run was.
 pub(crate) async fn run(args: RunArgs, json: bool, signals: Signals) -> CommandResult {
-    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
     let Prepared {
         simulator,
         claim,
         parts,
-    } = prepare::prepare(&args, directory).await?;
+    } = prepare::prepare(&args).await?;
     let (broker, embedded) = (parts.broker.clone(), parts.embedded);
     let stats = parts.worker.stats();
     let result = Box::pin(drive::drive(parts, &args, json, signals)).await;

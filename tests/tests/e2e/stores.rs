@@ -1,0 +1,164 @@
+//! Files in object stores: emulators of S3 and Azure Blob Storage, the real command.
+
+use std::{collections::BTreeSet, fs};
+
+use filefleet_tests::{
+    emulator::{Emulator, Kind},
+    results::Results,
+};
+use serde_json::Value;
+
+use crate::support::{Fleet, LIMIT, Place, Sim};
+
+/// Names that people give to files, in the order of their bytes.
+const NAMES: [&str; 7] = [
+    "#?&+=.txt",
+    "a b.txt",
+    "a-b.txt",
+    "deep/er/z~^`[]{}.txt",
+    "plain.txt",
+    "Ünïcode/100%.txt",
+    "日本.txt",
+];
+
+fn filled(kind: Kind) -> Emulator {
+    let emulator = Emulator::start(kind);
+    for name in NAMES {
+        emulator.put("in", name, format!("This is {name}.").as_bytes());
+    }
+    // Neither hidden, nor below another prefix that begins alike.
+    emulator.put("in", ".git/config", b"hidden");
+    emulator.put("in-other", "x.txt", b"elsewhere");
+    emulator
+}
+
+fn files(lines: &[Value]) -> Vec<&str> {
+    let mut lines: Vec<&Value> = lines.iter().collect();
+    lines.sort_by_key(|line| line["seq"].as_u64());
+    lines
+        .iter()
+        .filter_map(|line| line["file"].as_str())
+        .collect()
+}
+
+fn runs_a_store(kind: Kind) {
+    let (emulator, sim) = (filled(kind), Sim::with_latency(1));
+    let mut place = Place::with_files(0);
+    place.variables = emulator.variables();
+    place.configure(&sim.url(), 4, "");
+    let url = emulator.url("in");
+    place.ends_with(0, "run", &["run", &url, "-o", "out"]);
+    let results = Results::read(&place.out());
+    results.assert_exactly_once(NAMES.len() as u64);
+    let mut expected = NAMES.to_vec();
+    expected.sort_unstable();
+    assert_eq!(files(&results.succeeded), expected);
+    for line in &results.succeeded {
+        assert!(
+            line["etag"].is_string() && line["input_changed"].is_null(),
+            "{line}"
+        );
+    }
+    assert_eq!(sim.paid(), (NAMES.len() as u64, 0));
+
+    // Again: what is finished is left out, what is new or has changed is done.
+    place.ends_with(0, "again", &["run", &url, "-o", "out"]);
+    assert_eq!(sim.paid().0, NAMES.len() as u64);
+    emulator.put("in", "plain.txt", b"This is PLAIN.txt.");
+    emulator.put("in", "new.txt", b"This is new.");
+    place.ends_with(0, "changed", &["run", &url, "-o", "out"]);
+    assert_eq!(sim.paid().0, NAMES.len() as u64 + 2);
+
+    // Globs are as in a directory.
+    let args = [
+        "run",
+        &url,
+        "-o",
+        "some",
+        "--include",
+        "deep/",
+        "--include",
+        "a*",
+    ];
+    place.ends_with(0, "some", &args);
+    let some = Results::read(&place.path().join("some"));
+    assert_eq!(files(&some.succeeded), [NAMES[1], NAMES[2], NAMES[3]]);
+}
+
+#[test]
+fn every_file_of_an_s3_bucket_is_done_once_in_the_order_of_its_keys() {
+    runs_a_store(Kind::S3);
+}
+
+#[test]
+fn every_file_of_an_azure_container_is_done_once_in_the_order_of_its_keys() {
+    runs_a_store(Kind::Azure);
+}
+
+#[test]
+fn a_store_that_is_wrong_or_away_is_told_before_anything_is_paid() {
+    let (emulator, sim) = (Emulator::start(Kind::S3), Sim::with_latency(1));
+    let mut place = Place::with_files(0);
+    place.variables = emulator.variables();
+    place.configure(&sim.url(), 4, "");
+    let said = place.ends_with(2, "wrong", &["run", "s3://nobody/in", "-o", "out"]);
+    assert!(said.contains("no such bucket"), "{said}");
+    let said = place.ends_with(2, "empty", &["run", &emulator.url("in"), "-o", "out"]);
+    assert!(
+        said.contains("no file to work on in s3://papers/in"),
+        "{said}"
+    );
+    let said = place.ends_with(2, "user", &["run", "s3://me:secret@papers/in", "-o", "out"]);
+    assert!(
+        said.contains("credentials") && !said.contains("secret"),
+        "{said}"
+    );
+    assert_eq!(sim.paid().0, 0);
+}
+
+/// Publishes before there is a worker, changes a file, and lets workers find the rest.
+fn notices_a_change(fleet: &mut Fleet, sim: &Sim, kind: Kind) {
+    let emulator = filled(kind);
+    fleet.place.variables = emulator.secrets();
+    let name = format!("{kind:?}").to_lowercase();
+    let namespace = format!("[root.{name}]\n{}", emulator.settings("in"));
+    fleet.place.configure(&sim.url(), 4, &namespace);
+    let (broker, url) = (fleet.url(), emulator.url("in"));
+    let args = ["publish", &url, "--root", &name, "--broker", &broker];
+    fleet.place.ends_with(0, "publish", &args);
+    emulator.put("in", "a b.txt", b"Somebody wrote this later.");
+
+    let mut worker = fleet
+        .place
+        .filefleet("worker", &["worker", "--broker", &broker]);
+    worker.wait_for_text("worker ready", LIMIT);
+    let args = ["collect", "--broker", &broker, "-o", &name];
+    fleet.place.ends_with(0, "collect", &args);
+    let log = worker.log();
+    fleet.dismiss(vec![worker]);
+
+    let results = Results::read(&fleet.place.path().join(&name));
+    results.assert_exactly_once(NAMES.len() as u64);
+    let changed: BTreeSet<&str> = results
+        .succeeded
+        .iter()
+        .filter(|line| line["input_changed"] == true)
+        .filter_map(|line| line["file"].as_str())
+        .collect();
+    assert_eq!(changed, BTreeSet::from(["a b.txt"]));
+    // Neither what is recorded nor what is logged says where the store is.
+    let recorded = fs::read_to_string(fleet.place.path().join(&name).join("results.jsonl"));
+    for text in [recorded.expect("results"), log] {
+        assert!(
+            !text.contains("127.0.0.1") && !text.contains("papers"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_a_store_that_changes_between_publish_and_work_is_recorded() {
+    let (mut fleet, sim) = (Fleet::new(0), Sim::with_latency(1));
+    notices_a_change(&mut fleet, &sim, Kind::S3);
+    notices_a_change(&mut fleet, &sim, Kind::Azure);
+}
