@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Largest value that is stored.
-pub const MAX_STORED_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_STORED_BYTES: u64 = 128 * 1024 * 1024;
 
 /// Outputs of steps, in a store that all workers of a fleet and its collector share.
 #[derive(Clone, Debug)]

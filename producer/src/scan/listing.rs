@@ -1,6 +1,9 @@
 //! Lists an object store in the order of its keys: the same file has the same number for ever.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use filefleet_shared::store::{Entry, Store, StoreError};
 use futures_util::{Stream, StreamExt};
@@ -8,8 +11,8 @@ use tokio::runtime::Handle;
 
 use super::{Globs, ScanError, ScanItem, ScanOptions, ScannedFile};
 
-/// Failed calls in a row after which a listing is given up.
-const PATIENCE: u32 = 6;
+/// How long a listing does not get on before it is given up.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// The wait after the first of them; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
@@ -55,6 +58,7 @@ impl Listing {
 
     /// The next object behind the last one; calls that fail are made again a few times.
     fn next_entry(&mut self) -> Result<Option<Entry>, StoreError> {
+        let began = Instant::now();
         loop {
             let entries = match self.entries.take() {
                 Some(entries) => entries,
@@ -67,25 +71,25 @@ impl Listing {
                     return Ok(Some(entry));
                 }
                 None => return Ok(None),
-                Some(Err(error)) => self.wait_after(error)?,
+                Some(Err(error)) => self.wait_after(error, began)?,
             }
         }
     }
 
-    fn wait_after(&mut self, error: StoreError) -> Result<(), StoreError> {
+    fn wait_after(&mut self, error: StoreError, began: Instant) -> Result<(), StoreError> {
         self.entries = None;
         self.failures += 1;
-        if !error.is_transient() || self.failures >= PATIENCE {
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(5));
+        if !error.is_transient() || began.elapsed() + wait > PATIENCE {
             return Err(error);
         }
         tracing::warn!(error = error.explain(), "cannot list; trying again");
-        let wait = FIRST_WAIT.saturating_mul(1 << (self.failures - 1));
         self.runtime.block_on(tokio::time::sleep(wait));
         Ok(())
     }
 
     /// What an object is to the scan: a file, nothing, or the end of it.
-    fn take(&mut self, entry: Entry) -> Result<Option<ScanItem>, StoreError> {
+    fn item(&mut self, entry: Entry) -> Result<Option<ScanItem>, StoreError> {
         let last = self.last.as_deref();
         if last.is_some_and(|last| entry.key.as_str() <= last) {
             // `a/`, which some tools write for a directory, comes after `a-b`, and is read as `a`.
@@ -137,7 +141,7 @@ impl Iterator for Listing {
         while !self.ended {
             let taken = match self.next_entry() {
                 Ok(None) => break,
-                Ok(Some(entry)) => self.take(entry),
+                Ok(Some(entry)) => self.item(entry),
                 Err(error) => Err(error),
             };
             match taken {
@@ -156,5 +160,89 @@ impl std::fmt::Debug for Listing {
         f.debug_struct("Listing")
             .field("store", self.store.place())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filefleet_shared::{config::StoreConfig, store::StorePlace, time::UnixMillis};
+
+    use super::*;
+
+    fn entry(key: &str, size: u64) -> Entry {
+        Entry {
+            key: key.to_owned(),
+            size,
+            modified: UnixMillis(1),
+            etag: Some("1".to_owned()),
+        }
+    }
+
+    /// What becomes of objects that a store lists in this order. `empty.txt` exists in it.
+    fn taken(options: &ScanOptions, after: Option<&str>, listed: &[(&str, u64)]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("empty.txt"), "").unwrap();
+        let place = StorePlace::Directory(dir.path().to_owned());
+        let store = Store::open(&StoreConfig::at(place)).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let after = after.map(str::as_bytes);
+        let mut listing = Listing::open(store, runtime.handle().clone(), options, after).unwrap();
+        let mut keys = Vec::new();
+        for (key, size) in listed {
+            match listing.item(entry(key, *size)) {
+                Ok(None) => {}
+                Ok(Some(ScanItem::File(file))) => keys.push(String::from_utf8(file.key).unwrap()),
+                Ok(Some(other)) => panic!("{other:?}"),
+                Err(error) => keys.push(format!("error: {error}")),
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn a_mark_of_a_directory_is_no_file_and_an_empty_file_is_one() {
+        // `deep/` is listed as `deep`, here after `deep-down.txt`, and `alone/` as `alone`.
+        let listed = [
+            ("alone", 0),
+            ("deep-down.txt", 3),
+            ("deep", 0),
+            ("deep/a", 1),
+        ];
+        let options = ScanOptions::default();
+        assert_eq!(taken(&options, None, &listed), ["deep-down.txt", "deep/a"]);
+        assert_eq!(taken(&options, None, &[("empty.txt", 0)]), ["empty.txt"]);
+    }
+
+    #[test]
+    fn a_store_that_does_not_list_in_order_is_refused() {
+        let keys = taken(&ScanOptions::default(), None, &[("b", 1), ("a", 1)]);
+        assert_eq!(keys[0], "b");
+        assert!(
+            keys[1].starts_with("error: the store does not list"),
+            "{keys:?}"
+        );
+    }
+
+    #[test]
+    fn hidden_names_and_what_globs_leave_out_do_not_come() {
+        let listed = [
+            (".git/a", 1),
+            ("a/.b/c", 1),
+            ("in/x.pdf", 1),
+            ("in/x.txt", 1),
+            ("y.pdf", 1),
+        ];
+        let options = |include: &[&str], exclude: &[&str], hidden| ScanOptions {
+            include: include.iter().map(|glob| (*glob).to_owned()).collect(),
+            exclude: exclude.iter().map(|glob| (*glob).to_owned()).collect(),
+            hidden,
+            ..ScanOptions::default()
+        };
+        let all = taken(&options(&[], &[], true), None, &listed);
+        assert_eq!(all.len(), 5);
+        let plain = taken(&options(&[], &[], false), None, &listed);
+        assert_eq!(plain, ["in/x.pdf", "in/x.txt", "y.pdf"]);
+        let some = taken(&options(&["*.pdf"], &["in/"], true), None, &listed);
+        assert_eq!(some, ["y.pdf"]);
     }
 }

@@ -1,3 +1,5 @@
+mod stores;
+
 use std::{io::Write, path::Path, time::Duration};
 
 use proptest::prelude::*;

@@ -89,21 +89,68 @@ impl StoreError {
 impl From<object_store::Error> for StoreError {
     fn from(error: object_store::Error) -> Self {
         use object_store::Error;
-        match &error {
-            Error::NotFound { source, .. } => {
-                // Both are a 404: a wrong bucket must not fail every file as a missing one.
-                let said = source.to_string();
-                let bucket = ["NoSuchBucket", "ContainerNotFound"];
-                if bucket.iter().any(|code| said.contains(code)) {
-                    Self::NoBucket(error)
-                } else {
-                    Self::Missing
-                }
-            }
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Self::Denied(error),
-            Error::InvalidPath { .. } => Self::OddKey(error),
-            Error::UnknownConfigurationKey { .. } => Self::Settings(error),
-            _ => Self::Unavailable(error),
+        let missing = matches!(error, Error::NotFound { .. });
+        let denied = matches!(
+            error,
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+        );
+        // The client tells a missing bucket from a missing object, and a refused listing from one
+        // that failed, by what it says alone.
+        let text = error.to_string();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if says(&["NoSuchBucket", "ContainerNotFound"]) {
+            Self::NoBucket(error)
+        } else if missing {
+            Self::Missing
+        } else if denied || says(&["status code: 401", "status code: 403"]) {
+            Self::Denied(error)
+        } else if matches!(error, Error::InvalidPath { .. }) {
+            Self::OddKey(error)
+        } else {
+            Self::Unavailable(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic {
+            store: "S3",
+            source: text.into(),
+        }
+    }
+
+    #[test]
+    fn an_error_is_named_by_what_can_be_done_about_it() {
+        let missing = |text: &str| object_store::Error::NotFound {
+            path: "a".to_owned(),
+            source: text.into(),
+        };
+        let bucket = "Server returned non-2xx status code: 404: <Code>NoSuchBucket</Code>";
+        let forbidden = "Server returned non-2xx status code: 403 Forbidden";
+        assert!(matches!(
+            missing("<Code>NoSuchKey</Code>").into(),
+            StoreError::Missing
+        ));
+        assert!(matches!(missing(bucket).into(), StoreError::NoBucket(_)));
+        assert!(matches!(generic(bucket).into(), StoreError::NoBucket(_)));
+        assert!(matches!(generic(forbidden).into(), StoreError::Denied(_)));
+        assert!(matches!(
+            generic("connection refused").into(),
+            StoreError::Unavailable(_)
+        ));
+    }
+
+    #[test]
+    fn what_may_stand_in_a_message_names_no_address() {
+        let error: StoreError = generic("GET http://10.0.0.1/bucket/key: refused").into();
+        assert!(!error.to_string().contains("10.0.0.1"), "{error}");
+        assert!(error.explain().contains("10.0.0.1"), "{}", error.explain());
+        assert!(error.is_transient() && error.may_pass());
+        let denied: StoreError = generic("status code: 403").into();
+        assert!(!denied.is_transient() && denied.may_pass());
     }
 }

@@ -31,7 +31,7 @@ async fn odd_names_are_written_listed_and_read_as_they_are() {
     names.sort_unstable();
     assert_eq!(listed, names);
     store.remove_below("x").await.unwrap();
-    assert!(!store.has(names[3]).await.unwrap() && store.has("a b.txt").await.unwrap());
+    assert!(!store.has("x/y/z~^`[]{}.txt").await.unwrap() && store.has("a b.txt").await.unwrap());
 }
 
 #[tokio::test]

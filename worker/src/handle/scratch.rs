@@ -41,9 +41,10 @@ impl<'a> Attempts<'a> {
         let Ok(budget) = self.context.output_bytes.acquire_many(share).await else {
             return Err(Box::new(self.later(SOON, "closing")));
         };
+        let spill = self.context.scratch.as_ref();
         let mut whole = self.message.clone();
         for (step, stored) in &self.message.stored {
-            match spill::read(self.context, self.message.task(), step, stored).await {
+            match spill::read(spill, self.message.task(), step, stored).await {
                 Ok(output) => drop(whole.outputs.insert(step.clone(), output)),
                 Err(error) => return Err(Box::new(self.without_scratch(&error))),
             }
@@ -69,7 +70,7 @@ impl<'a> Attempts<'a> {
     async fn go_on(&mut self, answer: Answer, next: &BoundStep) -> Verdict {
         let mut following = outcome::following(self.message, &self.ended(), answer, next);
         for tried in 1.. {
-            let fitted = match spill::fit(self.context, &mut following).await {
+            let fitted = match spill::fit(self.context.scratch.as_ref(), &mut following).await {
                 Ok(()) => outcome::go_on(&following, next, &self.envelope.headers)
                     .map_err(SpillError::from),
                 Err(error) => Err(error),
@@ -86,8 +87,9 @@ impl<'a> Attempts<'a> {
     async fn last(&mut self, answer: Answer) -> Verdict {
         let mut outcome = outcome::last(self.context, self.message, &self.ended(), answer);
         let headers = &self.envelope.headers;
+        let spill = self.context.scratch.as_ref();
         for tried in 1.. {
-            match spill::fit_outcome(self.context, &mut outcome, headers).await {
+            match spill::fit_outcome(spill, &mut outcome, headers).await {
                 Ok(message) => return Verdict::Done(vec![message]),
                 Err(error) if self.wait_for_scratch(tried, &error).await => {}
                 Err(error) => return self.without_scratch(&error),

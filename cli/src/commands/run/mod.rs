@@ -6,11 +6,7 @@ mod origin;
 mod prepare;
 
 use self::prepare::Prepared;
-use crate::{
-    args::RunArgs,
-    exit::CommandResult,
-    signals::Signals,
-};
+use crate::{args::RunArgs, exit::CommandResult, signals::Signals};
 
 /// Runs the files of a directory or store through a pipeline, or goes on where an interrupted run was.
 pub(crate) async fn run(args: RunArgs, json: bool, signals: Signals) -> CommandResult {
