@@ -64,7 +64,7 @@ impl Place {
 pub(crate) fn settings(place: StorePlace, config: Option<&Config>) -> StoreConfig {
     let roots = config.into_iter().flat_map(|config| config.roots.values());
     let same = roots.filter_map(|root| match root {
-        RootConfig::Store(settings) if together(&settings.place, &place) => Some(settings),
+        RootConfig::Store(settings) if together(&settings.place, &place) => Some(&**settings),
         _ => None,
     });
     match same.min_by_key(|settings| settings.place != place) {

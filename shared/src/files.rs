@@ -68,7 +68,7 @@ pub enum FileError {
         /// The key.
         key: String,
         /// Why; shows no address.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The file system failed.
     #[error("{path}: {source}")]
@@ -375,7 +375,7 @@ pub fn explain_store(file: &FileRef, source: StoreError) -> FileError {
         source => FileError::Store {
             root: file.root.clone(),
             key: file.key.clone(),
-            source,
+            source: Box::new(source),
         },
     }
 }

@@ -153,7 +153,7 @@ fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
     for (name, root) in &config.roots {
         match root {
             RootConfig::Directory { path, links } => directory(name, path, *links)?,
-            RootConfig::Store(config) => stores.push((name.as_str(), config.clone())),
+            RootConfig::Store(config) => stores.push((name.as_str(), (**config).clone())),
         }
     }
     let links = links(args.follow);

@@ -16,7 +16,7 @@ pub enum RootConfig {
         links: Links,
     },
     /// In an object store.
-    Store(StoreConfig),
+    Store(Box<StoreConfig>),
 }
 
 /// Reads every `[root.NAME]`.
@@ -29,10 +29,10 @@ pub fn read_roots(root: &mut Section<'_>) -> BTreeMap<String, RootConfig> {
             continue;
         };
         let read = if entry.has("url") {
-            if entry.has("path") {
+            if entry.opt_path("path").is_some() {
                 entry.error("path", "a root has either `path` or `url`");
             }
-            StoreConfig::read_remote(&mut entry).map(RootConfig::Store)
+            StoreConfig::read_remote(&mut entry).map(|store| RootConfig::Store(Box::new(store)))
         } else {
             read_directory(&mut entry)
         };

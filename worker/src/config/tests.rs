@@ -51,7 +51,7 @@ name = "sum"
 service = "gpt"
 "#;
     let expected = r#"f.toml:3: broker.url: must start with amqps:// or amqp://
-f.toml:4: root.inbox.path: is missing
+f.toml:4: root.inbox.path: is missing: give `path`, or `url` for an object store
 f.toml:6: worker.grace: has no unit; write it like "20s" or "5min"
 f.toml:7: worker.dead_after: must not be less than quarantine_after
 f.toml:9: retry.attempts: must be from 1 to 1000
