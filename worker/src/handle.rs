@@ -17,7 +17,7 @@ use crate::{
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
-    service::{Accepted, BoundStep, CallError, Reply, StepInput},
+    service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -237,30 +237,43 @@ impl<'a> Attempts<'a> {
 
     /// One call, when the service has room for it.
     async fn call(&mut self, content: Bytes) -> Called {
+        let heard = Heard::default();
+        let input = StepInput {
+            message: &self.input,
+            content,
+            heard: &heard,
+        };
+        let governor = &self.lane.calls;
+        let demand = match governor.counts_tokens() {
+            true => self.step.call.demand(&input),
+            false => Demand::default(),
+        };
         let permit = tokio::select! {
             biased;
             _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
-            permit = self.lane.calls.acquire() => permit,
+            permit = governor.acquire(demand) => permit,
         };
         if !self.lane.breaker.may_call() {
             return Called::Paused;
         }
         let begun = Instant::now();
         self.lane.stats.calls.add(1);
-        let input = StepInput {
-            message: &self.input,
-            content,
-        };
         let result = tokio::time::timeout(self.step.timeout, self.step.call.call(input))
             .await
             .unwrap_or_else(|_| {
                 let limit = humantime::format_duration(self.step.timeout);
                 Err(CallError::Timeout(format!("no answer within {limit}")))
             });
-        drop(permit);
+        governor.hear(&heard);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
         let continues = self.message.continuation.is_some();
-        self.usage.add(&account(self.lane, &result, continues));
+        self.usage.add(&account(
+            self.context,
+            self.lane,
+            permit,
+            &result,
+            continues,
+        ));
         Called::Answered(result)
     }
 

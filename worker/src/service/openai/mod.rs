@@ -17,7 +17,7 @@ use reqwest::{
 use secrecy::SecretString;
 
 use super::{
-    CallError, Prompt, Reply, Service, StepInput,
+    CallError, Demand, Prompt, Reply, Service, StepInput,
     transport::{TASK, failure, read_body, task, without_key},
 };
 pub(crate) use access::Access;
@@ -26,6 +26,11 @@ pub use content::ContentMode;
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
+
+/// Of English text; what a service counts corrects it.
+const BYTES_PER_TOKEN: usize = 4;
+/// Of an image of middle size, looked at closely.
+const IMAGE_TOKENS: u64 = 765;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
@@ -102,6 +107,32 @@ impl Chat {
         Ok(body)
     }
 
+    /// Tokens of the prompt, by the length of what is sent.
+    fn estimate(&self, input: &StepInput<'_>) -> Result<u64, CallError> {
+        let media_type = &input.message.file.media_type;
+        let content = match self.needs_content() {
+            true => content::read(&input.content, self.config.content, media_type)?,
+            false => Content::Nothing,
+        };
+        let text = content.text();
+        let render = |prompt: &Prompt| {
+            let rendered = prompt.render(input.message, text);
+            rendered.map_err(|error| error.into_call("prompt"))
+        };
+        let mut bytes = render(&self.config.prompt)?.len();
+        if let Some(system) = self.config.system.as_deref() {
+            bytes += render(system)?.len();
+        }
+        if !self.text_has_a_place() {
+            bytes += text.len();
+        }
+        let image = match content {
+            Content::Image { .. } => IMAGE_TOKENS,
+            Content::Nothing | Content::Text(_) => 0,
+        };
+        Ok(bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image)
+    }
+
     fn text_has_a_place(&self) -> bool {
         let config = &self.config;
         config.prompt.mentions_text() || config.system.as_deref().is_some_and(Prompt::mentions_text)
@@ -123,6 +154,7 @@ impl Service for Chat {
             .headers(headers)
             .body(body);
         let response = request.send().await.map_err(failure)?;
+        input.heard.read(response.headers());
         let status = response.status();
         if status.is_success() {
             let body = read_body(response).await?;
@@ -135,6 +167,16 @@ impl Service for Chat {
         let body = without_key(&body, self.key.as_ref());
         let now = SystemTime::now();
         Err(classify::classify(status, &headers, body.as_bytes(), now))
+    }
+
+    fn demand(&self, input: &StepInput<'_>) -> Demand {
+        // What cannot be read or filled in is not sent.
+        let prompt = self.estimate(input).unwrap_or_default();
+        let answer = self.config.parameters.max_tokens.unwrap_or_default();
+        Demand {
+            prompt,
+            answer: u64::from(answer),
+        }
     }
 
     fn needs_content(&self) -> bool {

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::service::{Answer, tests::message, transport};
+use crate::service::{Answer, Heard, tests::message, transport};
 
 fn endpoint(text: &str, dialect: Option<Dialect>, version: Option<&str>) -> Endpoint {
     Endpoint::parse(text, dialect, version).unwrap()
@@ -174,6 +174,7 @@ fn body(config: ChatConfig, content: &'static [u8]) -> Result<Value, CallError> 
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(content),
+        heard: &Heard::default(),
     };
     let bytes = chat_at("http://127.0.0.1:1", None, config).body(&input)?;
     Ok(serde_json::from_slice(&bytes).unwrap())
@@ -285,6 +286,7 @@ async fn call(answer: &str) -> (Result<Answer, CallError>, String) {
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(b"hello"),
+        heard: &Heard::default(),
     };
     let answer = chat.call(input).await.map(|reply| match reply {
         Reply::Answered(answer) => answer,
@@ -359,6 +361,7 @@ async fn nobody_there_is_unreachable() {
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(b"hello"),
+        heard: &Heard::default(),
     };
     let answer = chat_at(&base, None, config("Sum up.")).call(input).await;
     assert!(
@@ -373,6 +376,7 @@ async fn a_file_that_cannot_be_sent_costs_no_call() {
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(b"a\0b"),
+        heard: &Heard::default(),
     };
     // Nobody listens there: a call would be `Unreachable`.
     let answer = chat_at("http://127.0.0.1:1", None, config("Sum up."))
