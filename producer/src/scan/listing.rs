@@ -125,7 +125,7 @@ impl Listing {
         self.runtime.block_on(self.store.has(key))
     }
 
-    fn failed(&mut self, source: StoreError) -> ScanError {
+    fn failed(&mut self, source: &StoreError) -> ScanError {
         self.ended = true;
         ScanError::Store {
             place: self.store.place().to_string(),
@@ -147,7 +147,7 @@ impl Iterator for Listing {
             match taken {
                 Ok(None) => {}
                 Ok(Some(item)) => return Some(Ok(item)),
-                Err(error) => return Some(Err(self.failed(error))),
+                Err(error) => return Some(Err(self.failed(&error))),
             }
         }
         self.ended = true;

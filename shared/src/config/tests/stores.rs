@@ -32,7 +32,7 @@ url = "scratch"
     let (scratch, roots) = stores(text).unwrap();
     let of = |name: &str| match &roots[name] {
         RootConfig::Store(store) => store.clone(),
-        other => panic!("{other:?}"),
+        other @ RootConfig::Directory { .. } => panic!("{other:?}"),
     };
     assert_eq!(of("papers").place.to_string(), "s3://papers/in");
     assert!(of("papers").secrets.secret_access_key.is_some());
