@@ -13,7 +13,7 @@ Exit codes:
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
   5  the broker is not there, or was away for too long; the same command resumes
-  6  a local file or disk, or the scratch store, failed; the same command resumes
+  6  a local file or disk, or an object store, failed; the same command resumes
   7  another filefleet process has the run, the journal or the directory";
 
 /// Every file of a directory, through AI services, exactly once, at the speed your quota allows.

@@ -114,11 +114,7 @@ impl Emulator {
     fn make_bucket(&self) {
         match self.kind {
             Kind::S3 => {
-                let url = format!("{}/{BUCKET}", self.endpoint());
-                let http = reqwest::Client::builder().no_proxy().build();
-                let request = http.expect("a client").put(url).send();
-                let answer = self.runtime.block_on(request).expect("moto answers");
-                assert!(answer.status().is_success(), "{}", answer.status());
+                self.put_unsigned(&format!("{}/{BUCKET}", self.endpoint()));
             }
             Kind::Azure => {
                 let mut command = Command::new("python3");
@@ -228,8 +224,33 @@ impl Emulator {
         found.into_iter().map(|entry| entry.key).collect()
     }
 
+    /// Makes an empty object of the name `PATH/`, as some tools do for a directory; on S3.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub fn mark_directory(&self, path: &str) {
+        let url = format!("{}/{BUCKET}/{path}/", self.endpoint());
+        self.put_unsigned(&url);
+    }
+
+    fn put_unsigned(&self, url: &str) {
+        let http = reqwest::Client::builder().no_proxy().build();
+        let request = http.expect("a client").put(url).send();
+        let answer = self.runtime.block_on(request).expect("moto answers");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
     /// A client with the settings that a configuration would have.
-    fn store(&self, prefix: &str) -> Store {
+    ///
+    /// # Panics
+    /// The settings are wrong.
+    #[must_use]
+    pub fn store(&self, prefix: &str) -> Store {
         let place = StorePlace::parse(&self.url(prefix)).expect("a URL");
         let dir = tempfile::tempdir().expect("a directory");
         let secret = |text: &str| {

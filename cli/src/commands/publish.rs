@@ -256,6 +256,7 @@ pub(crate) fn publish_failed(error: PublishError) -> CommandError {
         }
         PublishError::Manifest(manifest) if manifest.is_busy() => Exit::Busy,
         PublishError::Manifest(manifest) if manifest.is_disk() => Exit::Local,
+        PublishError::Scan(scan) if scan.is_away() => Exit::Local,
         PublishError::Encode(_) => Exit::Local,
         PublishError::Scan(_) | PublishError::Manifest(_) | PublishError::File(_) => Exit::Usage,
     };

@@ -130,6 +130,7 @@ impl Listing {
         ScanError::Store {
             place: self.store.place().to_string(),
             why: source.explain(),
+            away: source.is_transient(),
         }
     }
 }

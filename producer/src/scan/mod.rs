@@ -127,6 +127,8 @@ pub enum ScanError {
         place: String,
         /// Why.
         why: String,
+        /// It was away, and can be listed another time.
+        away: bool,
     },
     /// A glob that does not compile.
     #[error("bad glob {glob:?}: {why}")]
@@ -139,6 +141,12 @@ pub enum ScanError {
 }
 
 impl ScanError {
+    /// A store was away for too long: the same command goes on another time.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store { away: true, .. })
+    }
+
     pub(crate) fn of(directory: &Path, error: FileError) -> Self {
         match error {
             FileError::NoSuchDirectory(path) => Self::NoSuchDirectory(path),

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, fs};
 
+use filefleet_shared::store::{Entry, Read, StoreError};
 use filefleet_tests::{
     emulator::{Emulator, Kind},
     results::Results,
 };
+use futures_util::TryStreamExt;
 use serde_json::Value;
 
 use crate::support::{Fleet, LIMIT, Place, Sim};
@@ -29,6 +31,10 @@ fn filled(kind: Kind) -> Emulator {
     // Neither hidden, nor below another prefix that begins alike.
     emulator.put("in", ".git/config", b"hidden");
     emulator.put("in-other", "x.txt", b"elsewhere");
+    if kind == Kind::S3 {
+        emulator.mark_directory("in/deep");
+        emulator.mark_directory("in/empty");
+    }
     emulator
 }
 
@@ -103,7 +109,7 @@ fn a_store_that_is_wrong_or_away_is_told_before_anything_is_paid() {
     place.configure(&sim.url(), 4, "");
     let said = place.ends_with(2, "wrong", &["run", "s3://nobody/in", "-o", "out"]);
     assert!(said.contains("no such bucket"), "{said}");
-    let said = place.ends_with(2, "empty", &["run", &emulator.url("in"), "-o", "out"]);
+    let said = place.ends_with(2, "empty", &["run", &emulator.url("in"), "-o", "none"]);
     assert!(
         said.contains("no file to work on in s3://papers/in"),
         "{said}"
@@ -114,6 +120,56 @@ fn a_store_that_is_wrong_or_away_is_told_before_anything_is_paid() {
         "{said}"
     );
     assert_eq!(sim.paid().0, 0);
+}
+
+/// What the scan, the workers and the scratch store rely on.
+fn keeps_the_contract(kind: Kind) {
+    let emulator = Emulator::start(kind);
+    for (number, name) in NAMES.iter().enumerate() {
+        emulator.put("in", name, &vec![b'x'; number]);
+    }
+    let store = emulator.store("in");
+    emulator.block_on(async {
+        let listed = async |after: Option<&str>| -> Vec<String> {
+            let entries = store.list(after).expect("a key");
+            let entries: Vec<Entry> = entries.try_collect().await.expect("a listing");
+            entries.into_iter().map(|entry| entry.key).collect()
+        };
+        let mut names = NAMES.to_vec();
+        names.sort_unstable();
+        assert_eq!(listed(None).await, names);
+        // An emulator may list from the start: the scan leaves out what it has.
+        let behind = listed(Some(names[3])).await;
+        assert!(
+            behind.iter().rev().eq(names[4..].iter().rev()),
+            "{behind:?}"
+        );
+
+        let Read::Whole { content, entry } = store.read(NAMES[3], 3).await.expect("it") else {
+            panic!("3 bytes are no more than 3");
+        };
+        assert_eq!((content.len(), entry.key.as_str()), (3, NAMES[3]));
+        assert!(entry.etag.is_some_and(|etag| !etag.contains('"')));
+        assert!(matches!(store.read(NAMES[3], 2).await, Ok(Read::Larger(3))));
+        assert!(matches!(
+            store.read("nobody", 2).await,
+            Err(StoreError::Missing)
+        ));
+        assert!(store.has(NAMES[0]).await.expect("it") && !store.has("nobody").await.expect("it"));
+        store.remove_below("deep").await.expect("removed");
+        store.remove_below("deep").await.expect("nothing to remove");
+        assert_eq!(listed(None).await.len(), NAMES.len() - 1);
+    });
+}
+
+#[test]
+fn s3_keeps_the_contract_of_a_store() {
+    keeps_the_contract(Kind::S3);
+}
+
+#[test]
+fn azure_keeps_the_contract_of_a_store() {
+    keeps_the_contract(Kind::Azure);
 }
 
 /// Publishes before there is a worker, changes a file, and lets workers find the rest.
