@@ -22,7 +22,7 @@ use crate::{
 };
 
 const MOTO: &str = "moto[server]==5.2.5";
-const AZURITE: &str = "azurite@3.37.0";
+const AZURITE: &str = "azurite@3.35.0";
 /// The bucket or container.
 const BUCKET: &str = "papers";
 /// Azurite's account, which its documentation names.

@@ -1,4 +1,5 @@
 mod one_place;
+mod stored;
 mod whole;
 
 use std::{collections::BTreeMap, fs, path::Path};

@@ -91,7 +91,7 @@ impl Listing {
     /// What an object is to the scan: a file, nothing, or the end of it.
     fn item(&mut self, entry: Entry) -> Result<Option<ScanItem>, StoreError> {
         let last = self.last.as_deref();
-        if last.is_some_and(|last| entry.key.as_str() <= last) {
+        if last.is_some_and(|last| !is_behind(last, &entry.key)) {
             // `a/`, which some tools write for a directory, comes after `a-b`, and is read as `a`.
             if entry.size == 0 {
                 return Ok(None);
@@ -133,6 +133,12 @@ impl Listing {
             away: source.is_transient(),
         }
     }
+}
+
+/// The key comes after the last one in the order of bytes, or in that of UTF-16, which stores may
+/// have: they differ for the rare names with characters above U+FFFF.
+fn is_behind(last: &str, key: &str) -> bool {
+    key > last || key.encode_utf16().gt(last.encode_utf16())
 }
 
 impl Iterator for Listing {
@@ -222,6 +228,15 @@ mod tests {
             keys[1].starts_with("error: the store does not list"),
             "{keys:?}"
         );
+    }
+
+    #[test]
+    fn both_orders_of_names_with_rare_characters_are_orders() {
+        let names = [("\u{1f600}.txt", 1), ("\u{ff01}.txt", 1)];
+        for listed in [names, [names[1], names[0]]] {
+            let keys = taken(&ScanOptions::default(), None, &listed);
+            assert_eq!(keys, listed.map(|(key, _)| key));
+        }
     }
 
     #[test]
