@@ -29,6 +29,8 @@ pub struct Listing {
     /// The last key that came, wanted or not.
     last: Option<String>,
     entries: Option<Entries>,
+    /// Nothing behind the last key came yet: some stores list from the start again.
+    skipping: bool,
     failures: u32,
     ended: bool,
 }
@@ -51,6 +53,7 @@ impl Listing {
             hidden: options.hidden,
             last: after.map(|key| String::from_utf8_lossy(key).into_owned()),
             entries: None,
+            skipping: true,
             failures: 0,
             ended: false,
         })
@@ -62,7 +65,10 @@ impl Listing {
         loop {
             let entries = match self.entries.take() {
                 Some(entries) => entries,
-                None => Box::pin(self.store.list(self.last.as_deref())?),
+                None => {
+                    self.skipping = true;
+                    Box::pin(self.store.list(self.last.as_deref())?)
+                }
             };
             let entries = self.entries.insert(entries);
             match self.runtime.block_on(entries.next()) {
@@ -93,11 +99,12 @@ impl Listing {
         let last = self.last.as_deref();
         if last.is_some_and(|last| !is_behind(last, &entry.key)) {
             // `a/`, which some tools write for a directory, comes after `a-b`, and is read as `a`.
-            if entry.size == 0 {
+            if self.skipping || entry.size == 0 {
                 return Ok(None);
             }
             return Err(StoreError::Unordered);
         }
+        self.skipping = false;
         self.last = Some(entry.key.clone());
         if !self.wanted(&entry.key) || (entry.size == 0 && !self.is_object(&entry.key)?) {
             return Ok(None);
@@ -228,6 +235,14 @@ mod tests {
             keys[1].starts_with("error: the store does not list"),
             "{keys:?}"
         );
+    }
+
+    #[test]
+    fn a_scan_that_goes_on_leaves_out_what_came_before_wherever_the_store_begins() {
+        let listed = [("a", 1), ("b", 1), ("c", 1), ("d", 1)];
+        let options = ScanOptions::default();
+        assert_eq!(taken(&options, Some("b"), &listed), ["c", "d"]);
+        assert_eq!(taken(&options, Some("b"), &listed[2..]), ["c", "d"]);
     }
 
     #[test]

@@ -140,8 +140,9 @@ fn keeps_the_contract(kind: Kind) {
         assert_eq!(listed(None).await, names);
         // An emulator may list from the start: the scan leaves out what it has.
         let behind = listed(Some(names[3])).await;
+        let rest = names[4..].iter().map(|name| (*name).to_owned());
         assert!(
-            behind.iter().rev().eq(names[4..].iter().rev()),
+            behind.ends_with(&rest.collect::<Vec<String>>()),
             "{behind:?}"
         );
 
