@@ -13,7 +13,7 @@ use filefleet_shared::{
     config::StoreConfig,
     store::{Store, StorePlace},
 };
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -209,6 +209,23 @@ impl Emulator {
         let writing = async { self.store(prefix).write(key, content).await };
         let written = self.runtime.block_on(writing);
         written.unwrap_or_else(|error| panic!("{key}: {}", error.explain()));
+    }
+
+    /// Writes many objects, `f00000.txt` and so on.
+    ///
+    /// # Panics
+    /// One is refused.
+    pub fn put_many(&self, prefix: &str, count: usize) {
+        let store = self.store(prefix);
+        let writes = (0..count).map(|number| {
+            let (store, key) = (store.clone(), format!("f{number:05}.txt"));
+            async move { store.write(&key, Bytes::from_static(b"A letter.")).await }
+        });
+        let writing = stream::iter(writes)
+            .buffer_unordered(16)
+            .try_collect::<()>();
+        let written = self.runtime.block_on(writing);
+        written.unwrap_or_else(|error| panic!("{}", error.explain()));
     }
 
     /// The keys below a prefix.

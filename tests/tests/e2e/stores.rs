@@ -122,6 +122,26 @@ fn a_store_that_is_wrong_or_away_is_told_before_anything_is_paid() {
     assert_eq!(sim.paid().0, 0);
 }
 
+#[test]
+fn a_killed_run_of_a_store_with_several_pages_of_keys_goes_on_where_it_was() {
+    const FILES: usize = 1_300;
+    let (emulator, sim) = (Emulator::start(Kind::S3), Sim::with_latency(20));
+    emulator.put_many("in", FILES);
+    let mut place = Place::with_files(0);
+    place.variables = emulator.variables();
+    place.configure(&sim.url(), 16, "");
+    let url = emulator.url("in");
+    let args = ["run", &url, "-o", "out"];
+    let run = place.filefleet("killed", &args);
+    sim.wait_for_paid(100);
+    run.kill9();
+    sim.wait_until_quiet();
+    place.ends_with(0, "again", &args);
+    Results::read(&place.out()).assert_exactly_once(FILES as u64);
+    // Only what was in flight at the kill was paid twice.
+    assert!(sim.paid().1 <= 16, "{:?}", sim.paid());
+}
+
 /// What the scan, the workers and the scratch store rely on.
 fn keeps_the_contract(kind: Kind) {
     let emulator = Emulator::start(kind);
