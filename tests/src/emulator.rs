@@ -111,6 +111,16 @@ impl Emulator {
         }
     }
 
+    /// Stops it from answering, or lets it go on; it keeps what it has.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn freeze(&self, frozen: bool) {
+        let server = self.server.as_ref().expect("a running emulator");
+        let signal = if frozen { "STOP" } else { "CONT" };
+        server.signal(signal).expect("our own child");
+    }
+
     fn make_bucket(&self) {
         match self.kind {
             Kind::S3 => {

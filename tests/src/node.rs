@@ -328,6 +328,17 @@ impl Guarded {
         Ok(Self { shell })
     }
 
+    /// Sends a signal to the whole group, like `STOP`.
+    pub(crate) fn signal(&self, signal: &str) -> io::Result<()> {
+        let mut command = Command::new("kill");
+        let group = format!("-{}", self.shell.id());
+        let status = command.args(["-s", signal, "--", &group]).status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("kill: {status}")))
+    }
+
     /// Kills the whole group.
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         drop(self.shell.stdin.take());

@@ -1,5 +1,6 @@
 //! One delivery, from its bytes to a verdict. Knows no broker and no loop.
 
+mod file;
 mod scratch;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -15,7 +16,6 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     account::account,
     context::{Context, Lane},
-    input,
     outcome::{self, Ended},
     service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
@@ -157,22 +157,9 @@ impl<'a> Attempts<'a> {
             Ok(budget) => budget,
             Err(verdict) => return *verdict,
         };
-        let continues = self.message.continuation.is_some();
-        let loaded = if self.step.call.needs_content() && !continues {
-            match input::load(self.context, self.step, &self.message.file).await {
-                Ok(loaded) => loaded,
-                Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
-                    tracing::warn!(
-                        run = %self.message.run, seq = self.message.seq, %error,
-                        "put off: the file cannot be read here now",
-                    );
-                    self.counted = 1;
-                    return self.later(self.context.retry.wait(self.attempt()), error.cause());
-                }
-                Err(error) => return self.failed(error.cause(), error.to_string()),
-            }
-        } else {
-            input::Loaded::default()
+        let loaded = match self.read_file().await {
+            Ok(loaded) => loaded,
+            Err(verdict) => return *verdict,
         };
         self.input_changed = loaded.changed;
         loop {

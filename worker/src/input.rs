@@ -70,6 +70,11 @@ impl InputError {
         }
     }
 
+    /// The root's store does not answer: no file of it can be read.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Self::File(FileError::Store { source, .. }) if source.is_transient())
+    }
+
     /// Another worker, or the same one later, may read it: a lost mount, an unknown root.
     pub(crate) fn may_pass(&self) -> bool {
         match self {

@@ -123,6 +123,28 @@ fn a_store_that_is_wrong_or_away_is_told_before_anything_is_paid() {
 }
 
 #[test]
+fn a_store_that_goes_away_under_a_fleet_puts_its_files_off_and_fails_none() {
+    let (emulator, sim) = (filled(Kind::S3), Sim::with_latency(1));
+    let mut fleet = Fleet::new(0);
+    fleet.place.variables = emulator.secrets();
+    let settings = emulator.settings("in").replace("\"5s\"", "\"500ms\"");
+    let more = format!("[root.default]\n{settings}[retry]\nattempts = 1\nbase = \"100ms\"");
+    fleet.place.configure(&sim.url(), 4, &more);
+    let (broker, url) = (fleet.url(), emulator.url("in"));
+    let args = ["publish", &url, "--broker", &broker];
+    fleet.place.ends_with(0, "publish", &args);
+    emulator.freeze(true);
+    let args = ["worker", "--broker", &broker];
+    let mut worker = fleet.place.filefleet("worker", &args);
+    worker.wait_for_text("put off: the file cannot be read here now", LIMIT);
+    emulator.freeze(false);
+    let args = ["collect", "--broker", &broker, "-o", "out"];
+    fleet.place.ends_with(0, "collect", &args);
+    fleet.dismiss(vec![worker]);
+    Results::read(&fleet.place.out()).assert_exactly_once(NAMES.len() as u64);
+}
+
+#[test]
 fn a_killed_run_of_a_store_with_several_pages_of_keys_goes_on_where_it_was() {
     const FILES: usize = 1_300;
     let (emulator, sim) = (Emulator::start(Kind::S3), Sim::with_latency(20));

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use filefleet_shared::{broker::Verdict, time::UnixMillis};
+use filefleet_shared::broker::Verdict;
 use tokio::{
     sync::SemaphorePermit,
     time::{Instant, sleep_until},
@@ -126,11 +126,8 @@ impl<'a> Attempts<'a> {
             self.counted += 1;
             return self.later(UNKNOWN, error.cause());
         }
-        let deferred = self.envelope.headers.deferred.saturating_add(1);
-        let delay = self.context.retry.wait_asked(None, deferred).max(SOON);
-        let age = UnixMillis::now().since(self.started).saturating_add(delay);
-        if error.may_pass() && age <= self.context.retry.total {
-            return self.later(delay, error.cause());
+        if error.may_pass() {
+            return self.until_back(error.cause(), error.to_string());
         }
         self.failed(error.cause(), error.to_string())
     }
