@@ -11,7 +11,7 @@ use std::{
 use filefleet_producer::{
     manifest::Header,
     publish::{PublishError, PublishOptions, PublishProgress, Published, Windows, publish as send},
-    scan::ScanOptions,
+    scan::{ScanError, ScanOptions},
     sink::{FinishedFiles, RESULTS},
 };
 use filefleet_shared::{broker::Broker, wire::RunId};
@@ -247,7 +247,9 @@ pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
 /// The exit code and words of a publish that did not end.
 pub(crate) fn publish_failed(error: PublishError) -> CommandError {
     let exit = match &error {
-        PublishError::Interrupted { .. } => Exit::Interrupted,
+        PublishError::Interrupted { .. } | PublishError::Scan(ScanError::Stopped) => {
+            Exit::Interrupted
+        }
         PublishError::Broker(_) => {
             let PublishError::Broker(error) = error else {
                 return CommandError::local(error);

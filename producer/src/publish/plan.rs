@@ -14,7 +14,7 @@ use tokio::{
 use super::{PublishError, PublishProgress, window::Window};
 use crate::{
     manifest::{Batch, Journal, Planned, Progress},
-    scan::{Listing, Scan, ScanError, ScanItem, ScanOptions, ScannedFile, Source},
+    scan::{Listing, Pace, Scan, ScanError, ScanItem, ScanOptions, ScannedFile, Source},
     sink::FinishedFiles,
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Planner {
     pub(super) so_far: Progress,
     pub(super) source: Source,
     pub(super) runtime: Handle,
+    pub(super) stop: watch::Receiver<bool>,
     pub(super) scan: ScanOptions,
     pub(super) skip: Option<Arc<FinishedFiles>>,
     pub(super) window: usize,
@@ -70,8 +71,12 @@ impl Planner {
                 self.take_all(scan.map(Ok))
             }
             Source::Store(store) => {
-                let (store, runtime) = (store.clone(), self.runtime.clone());
-                self.take_all(Listing::open(store, runtime, &self.scan, after.as_deref())?)
+                let pace = Pace {
+                    runtime: self.runtime.clone(),
+                    stop: self.stop.clone(),
+                };
+                let store = store.clone();
+                self.take_all(Listing::open(store, pace, &self.scan, after.as_deref())?)
             }
         }
     }

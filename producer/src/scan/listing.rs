@@ -7,9 +7,10 @@ use std::{
 
 use filefleet_shared::store::{Entry, Store, StoreError};
 use futures_util::{Stream, StreamExt};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{Globs, ScanError, ScanItem, ScanOptions, ScannedFile};
+use crate::patience::stopped;
 
 /// How long a listing does not get on before it is given up.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,12 +19,46 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 type Entries = Pin<Box<dyn Stream<Item = Result<Entry, StoreError>> + Send>>;
 
+/// How a thread that may block waits for a store.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Where the calls run.
+    pub runtime: Handle,
+    /// Ends the waiting.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Pace {
+    /// The end of a call; `None` if told to stop before it.
+    fn wait<F: Future>(&mut self, call: F) -> Option<F::Output> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => None,
+                ended = call => Some(ended),
+            }
+        })
+    }
+}
+
+/// Why a listing ends before its end.
+enum Broken {
+    Stopped,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// A running listing. Blocks: iterate it on a thread of its own, inside a runtime.
 ///
 /// Holds one page of keys, whatever the size of the store.
 pub struct Listing {
     store: Store,
-    runtime: Handle,
+    pace: Pace,
     globs: Globs,
     hidden: bool,
     /// The last key that came, wanted or not.
@@ -42,13 +77,13 @@ impl Listing {
     /// [`ScanError::BadGlob`].
     pub fn open(
         store: Store,
-        runtime: Handle,
+        pace: Pace,
         options: &ScanOptions,
         after: Option<&[u8]>,
     ) -> Result<Self, ScanError> {
         Ok(Self {
             store,
-            runtime,
+            pace,
             globs: Globs::new(&options.include, &options.exclude)?,
             hidden: options.hidden,
             last: after.map(|key| String::from_utf8_lossy(key).into_owned()),
@@ -60,7 +95,7 @@ impl Listing {
     }
 
     /// The next object behind the last one; calls that fail are made again a few times.
-    fn next_entry(&mut self) -> Result<Option<Entry>, StoreError> {
+    fn next_entry(&mut self) -> Result<Option<Entry>, Broken> {
         let began = Instant::now();
         loop {
             let entries = match self.entries.take() {
@@ -71,7 +106,8 @@ impl Listing {
                 }
             };
             let entries = self.entries.insert(entries);
-            match self.runtime.block_on(entries.next()) {
+            let next = self.pace.wait(entries.next());
+            match next.ok_or(Broken::Stopped)? {
                 Some(Ok(entry)) => {
                     self.failures = 0;
                     return Ok(Some(entry));
@@ -82,27 +118,27 @@ impl Listing {
         }
     }
 
-    fn wait_after(&mut self, error: StoreError, began: Instant) -> Result<(), StoreError> {
+    fn wait_after(&mut self, error: StoreError, began: Instant) -> Result<(), Broken> {
         self.entries = None;
         self.failures += 1;
         let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(5));
         if !error.is_transient() || began.elapsed() + wait > PATIENCE {
-            return Err(error);
+            return Err(error.into());
         }
         tracing::warn!(error = error.explain(), "cannot list; trying again");
-        self.runtime.block_on(tokio::time::sleep(wait));
-        Ok(())
+        let waited = self.pace.wait(tokio::time::sleep(wait));
+        waited.ok_or(Broken::Stopped)
     }
 
     /// What an object is to the scan: a file, nothing, or the end of it.
-    fn item(&mut self, entry: Entry) -> Result<Option<ScanItem>, StoreError> {
+    fn item(&mut self, entry: Entry) -> Result<Option<ScanItem>, Broken> {
         let last = self.last.as_deref();
         if last.is_some_and(|last| !is_behind(last, &entry.key)) {
             // `a/`, which some tools write for a directory, comes after `a-b`, and is read as `a`.
             if self.skipping || entry.size == 0 {
                 return Ok(None);
             }
-            return Err(StoreError::Unordered);
+            return Err(StoreError::Unordered.into());
         }
         self.skipping = false;
         self.last = Some(entry.key.clone());
@@ -128,12 +164,16 @@ impl Listing {
     }
 
     /// An empty object may be the mark of a directory, `KEY/`: then there is none of this key.
-    fn is_object(&self, key: &str) -> Result<bool, StoreError> {
-        self.runtime.block_on(self.store.has(key))
+    fn is_object(&mut self, key: &str) -> Result<bool, Broken> {
+        let found = self.pace.wait(self.store.has(key));
+        Ok(found.ok_or(Broken::Stopped)??)
     }
 
-    fn failed(&mut self, source: &StoreError) -> ScanError {
+    fn failed(&mut self, broken: &Broken) -> ScanError {
         self.ended = true;
+        let Broken::Store(source) = broken else {
+            return ScanError::Stopped;
+        };
         ScanError::Store {
             place: self.store.place().to_string(),
             why: source.explain(),
@@ -199,15 +239,21 @@ mod tests {
         let place = StorePlace::Directory(dir.path().to_owned());
         let store = Store::open(&StoreConfig::at(place)).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (_go_on, stop) = watch::channel(false);
+        let pace = Pace {
+            runtime: runtime.handle().clone(),
+            stop,
+        };
         let after = after.map(str::as_bytes);
-        let mut listing = Listing::open(store, runtime.handle().clone(), options, after).unwrap();
+        let mut listing = Listing::open(store, pace, options, after).unwrap();
         let mut keys = Vec::new();
         for (key, size) in listed {
             match listing.item(entry(key, *size)) {
                 Ok(None) => {}
                 Ok(Some(ScanItem::File(file))) => keys.push(String::from_utf8(file.key).unwrap()),
                 Ok(Some(other)) => panic!("{other:?}"),
-                Err(error) => keys.push(format!("error: {error}")),
+                Err(Broken::Store(error)) => keys.push(format!("error: {error}")),
+                Err(Broken::Stopped) => panic!("nobody stopped it"),
             }
         }
         keys

@@ -22,7 +22,7 @@ use ignore::DirEntry;
 use serde::{Deserialize, Serialize};
 
 use globs::Globs;
-pub use listing::Listing;
+pub use listing::{Listing, Pace};
 
 /// File in any directory whose lines, in the form of `.gitignore`, name what is not a task.
 pub const IGNORE_FILE: &str = ".filefleetignore";
@@ -130,6 +130,9 @@ pub enum ScanError {
         /// It was away, and can be listed another time.
         away: bool,
     },
+    /// Told to stop while it waited for a store.
+    #[error("stopped")]
+    Stopped,
     /// A glob that does not compile.
     #[error("bad glob {glob:?}: {why}")]
     BadGlob {

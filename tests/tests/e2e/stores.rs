@@ -1,10 +1,15 @@
 //! Files in object stores: emulators of S3 and Azure Blob Storage, the real command.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, Instant},
+};
 
 use filefleet_shared::store::{Entry, Read, StoreError};
 use filefleet_tests::{
     emulator::{Emulator, Kind},
+    process::pause,
     results::Results,
 };
 use futures_util::TryStreamExt;
@@ -120,6 +125,28 @@ fn a_store_that_is_wrong_or_away_is_told_before_anything_is_paid() {
         "{said}"
     );
     assert_eq!(sim.paid().0, 0);
+}
+
+#[test]
+fn a_run_that_waits_for_its_store_can_be_interrupted() {
+    let (emulator, sim) = (filled(Kind::S3), Sim::with_latency(1));
+    let mut place = Place::with_files(0);
+    place.variables = emulator.variables();
+    place.configure(&sim.url(), 4, "");
+    emulator.freeze(true);
+    let url = emulator.url("in");
+    let mut run = place.filefleet("run", &["run", &url, "-o", "out"]);
+    let journal = place.out().join("state/manifest.jsonl");
+    let start = Instant::now();
+    while !journal.exists() {
+        assert!(start.elapsed() < LIMIT, "{}", run.log());
+        pause();
+    }
+    run.signal("INT");
+    assert_eq!(run.wait(Duration::from_secs(20)), 3, "{}", run.log());
+    emulator.freeze(false);
+    place.ends_with(0, "again", &["run", &url, "-o", "out"]);
+    Results::read(&place.out()).assert_exactly_once(NAMES.len() as u64);
 }
 
 #[test]
