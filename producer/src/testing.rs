@@ -175,6 +175,7 @@ pub(crate) fn outcome(run: RunId, seq: u64, status: Status) -> Outcome {
         output: (status == Status::Succeeded).then(|| serde_json::json!({ "answer": seq })),
         stored: None,
         failure,
+        by_service: std::collections::BTreeMap::new(),
         usage: Usage {
             calls: 1,
             input_tokens: 10,

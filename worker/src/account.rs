@@ -60,6 +60,7 @@ pub(crate) fn account(
         Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
     ) {
         lane.stats.answered.add(1);
+        lane.retries.succeeded();
     }
     judge(context, lane, permit, result, &used);
     lane.stats.input_tokens.add(used.input_tokens);

@@ -64,8 +64,12 @@ pub struct Pause {
 const UNREACHABLE_IN_A_ROW: u32 = 5;
 /// Calls that failed in a row, without any answer that is one, before the service is paused.
 const FAILED_IN_A_ROW: u32 = 10;
-/// Longest time between two probes.
+/// Longest time between two probes, where a person must mend the service and where it may come
+/// back by itself.
 const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST_AWAY: Duration = Duration::from_secs(4);
+/// For so long a service that is away, and not the file, is to blame for a probe that fails.
+const FORGIVEN: Duration = Duration::from_secs(180);
 /// First time between a pause and its probe, where the service may come back by itself.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -116,6 +120,15 @@ impl Breaker {
             .borrow()
             .as_ref()
             .is_none_or(|pause| pause.until <= Instant::now())
+    }
+
+    /// A call that is made now and fails is no fault of its file.
+    #[must_use]
+    pub fn forgives(&self) -> bool {
+        self.paused
+            .borrow()
+            .as_ref()
+            .is_some_and(|pause| pause.since.elapsed() < FORGIVEN)
     }
 
     /// The service answered a call, well or badly: it is there, and takes the key.
@@ -181,7 +194,7 @@ impl Breaker {
             let delay = match asked {
                 Some(asked) => asked,
                 None if kind.needs_a_person() => LONGEST,
-                None => grown.min(LONGEST),
+                None => grown.min(LONGEST_AWAY),
             };
             begins = pause.is_none();
             let since = pause.as_ref().map_or(now, |pause| pause.since);

@@ -16,7 +16,12 @@ use tokio::{
 };
 
 use crate::{
-    breaker::Breaker, governor::Governor, retry::RetryPolicy, service::Catalog, spill::Spill,
+    breaker::Breaker,
+    budget::Budget,
+    governor::Governor,
+    retry::{RetryBudget, RetryPolicy},
+    service::Catalog,
+    spill::Spill,
 };
 
 /// Shared by all steps of a worker.
@@ -45,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) quarantine_after: u32,
     /// Deaths in the quarantine after which it is given up.
     pub(crate) dead_after: u32,
+    /// What may be spent.
+    pub(crate) budget: Arc<Budget>,
     /// What all workers should know.
     pub(crate) announce: mpsc::Sender<ControlRecord>,
 }
@@ -56,6 +63,8 @@ pub(crate) struct Lane {
     pub(crate) name: String,
     /// When a call may be made.
     pub(crate) calls: Governor,
+    /// Calls that may be repeated.
+    pub(crate) retries: RetryBudget,
     /// It has a consumer.
     pub(crate) consuming: watch::Sender<bool>,
     /// Pauses the service, submits and polls alike.

@@ -23,6 +23,8 @@ use crate::{
 
 /// How soon a step comes back that a paused service or a drain sent away: the lane holds it.
 const SOON: Duration = Duration::from_secs(1);
+/// How soon a step comes back that may not be repeated yet.
+const CROWDED: Duration = Duration::from_secs(5);
 /// How soon a step comes back that this worker's configuration does not know.
 const UNKNOWN: Duration = Duration::from_secs(15);
 
@@ -56,8 +58,10 @@ pub(crate) async fn handle(
         counted: 0,
         deferred: 0,
         usage: message.usage,
+        used: Usage::default(),
         call_ms: 0,
         input_changed: false,
+        forgives: false,
         draining,
         message: &message,
         input: Cow::Borrowed(&message),
@@ -146,8 +150,12 @@ struct Attempts<'a> {
     /// Times this delivery was throttled.
     deferred: u32,
     usage: Usage,
+    /// Of `usage`, by this delivery.
+    used: Usage,
     call_ms: u64,
     input_changed: bool,
+    /// The call was made to see whether its service is back.
+    forgives: bool,
     draining: watch::Receiver<bool>,
 }
 
@@ -163,6 +171,9 @@ impl<'a> Attempts<'a> {
         };
         self.input_changed = loaded.changed;
         loop {
+            if self.is_repeated() && !self.lane.retries.take() {
+                return self.later(CROWDED, "retry_budget");
+            }
             let error = match self.call(loaded.content.clone()).await {
                 Called::Answered(Ok(Reply::Answered(answer))) => {
                     return self.succeeded(answer).await;
@@ -197,6 +208,11 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// A call that has failed before. One that was throttled, or that goes on, is none.
+    fn is_repeated(&self) -> bool {
+        self.message.continuation.is_none() && self.attempt() > 1
+    }
+
     /// The number of the current attempt, from 1.
     fn attempt(&self) -> u32 {
         self.envelope.headers.attempt.saturating_add(self.counted)
@@ -219,6 +235,7 @@ impl<'a> Attempts<'a> {
             hold_budget: self.context.hold_budget,
             timeout: self.step.timeout,
             accepted: self.message.continuation.is_some(),
+            forgiven: self.forgives,
         }
     }
 
@@ -240,7 +257,8 @@ impl<'a> Attempts<'a> {
             _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
             permit = governor.acquire(demand) => permit,
         };
-        if !self.lane.breaker.may_call() {
+        self.forgives = self.lane.breaker.forgives();
+        if self.context.budget.is_over() || !self.lane.breaker.may_call() {
             return Called::Paused;
         }
         let begun = Instant::now();
@@ -254,13 +272,11 @@ impl<'a> Attempts<'a> {
         governor.hear(&heard);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
         let continues = self.message.continuation.is_some();
-        self.usage.add(&account(
-            self.context,
-            self.lane,
-            permit,
-            &result,
-            continues,
-        ));
+        let mut used = account(self.context, self.lane, permit, &result, continues);
+        used.cost = self.step.price.of(&used);
+        self.context.budget.spend(used.cost);
+        self.usage.add(&used);
+        self.used.add(&used);
         Called::Answered(result)
     }
 
@@ -304,6 +320,7 @@ impl<'a> Attempts<'a> {
             started: self.started,
             call_ms: self.call_ms,
             usage: self.usage,
+            used: self.used,
             input_changed: self.input_changed,
             failure: None,
             service: Some(self.step.service.clone()),

@@ -1,11 +1,15 @@
 //! The one owner of retries.
 
+mod budget;
+
 use std::time::Duration;
 
 use backoff::{ExponentialBackoffBuilder, backoff::Backoff};
 
+pub(crate) use budget::RetryBudget;
+
 /// When to try again, and when to give up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// Most attempts of a step, the first included; being throttled costs none.
     pub attempts: u32,
@@ -17,6 +21,8 @@ pub struct RetryPolicy {
     pub hold: Duration,
     /// From the first attempt of a step to giving up, throttling included.
     pub total: Duration,
+    /// Calls that may be repeated after failures, for each that succeeds.
+    pub budget: f64,
 }
 
 impl Default for RetryPolicy {
@@ -27,6 +33,7 @@ impl Default for RetryPolicy {
             cap: Duration::from_secs(300),
             hold: Duration::from_secs(20),
             total: Duration::from_secs(6 * 3600),
+            budget: 0.1,
         }
     }
 }

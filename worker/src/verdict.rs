@@ -26,6 +26,8 @@ pub struct Situation {
     pub timeout: Duration,
     /// The service has accepted the call before, so it is paid: only its result is asked for.
     pub accepted: bool,
+    /// The call was made to see whether its service is back: that it failed costs no attempt.
+    pub forgiven: bool,
 }
 
 /// What to do about a failed call.
@@ -103,6 +105,10 @@ pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decisio
                 detail: detail.clone(),
             };
         }
+    };
+    let row = Row {
+        counted: row.counted && !at.forgiven,
+        ..row
     };
     place(&row, error, at, policy)
 }

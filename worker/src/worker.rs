@@ -15,13 +15,14 @@ use tokio::{
 
 use crate::{
     breaker::{Breaker, Pause},
+    budget::Budget,
     consume::{DrainEnd, QueueLoop},
     context::{Context, Lane, Lanes, Stats, Throttles},
     fleet::Fleet,
     governor::{Bounds, Governor},
     inflight::InFlight,
     input,
-    retry::RetryPolicy,
+    retry::{RetryBudget, RetryPolicy},
     service::{Catalog, ServiceLimits},
     spill::Spill,
 };
@@ -129,7 +130,7 @@ impl Worker {
         let stats = Arc::new(Stats::default());
         let lanes = catalog
             .services()
-            .flat_map(|service| lanes_of(service, &stats))
+            .flat_map(|service| lanes_of(service, &settings.retry, &stats))
             .map(|lane| (lane.name.clone(), Arc::new(lane)))
             .collect();
         let (announce, announcements) = mpsc::channel(ANNOUNCEMENTS);
@@ -146,6 +147,7 @@ impl Worker {
             hold_budget,
             quarantine_after: settings.quarantine_after,
             dead_after: settings.dead_after,
+            budget: Arc::default(),
             announce,
         };
         Ok(Self {
@@ -163,6 +165,12 @@ impl Worker {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
+    }
+
+    /// What it spends, live; without a bound until it is given one.
+    #[must_use]
+    pub fn budget(&self) -> Arc<Budget> {
+        self.context.budget.clone()
     }
 
     /// Where it is in its life, live.
@@ -278,11 +286,12 @@ fn hold_budget(broker: &dyn Broker, catalog: &Catalog) -> Result<Duration, Worke
 }
 
 /// The lane of a service's steps, and one for its accepted operations if it has such.
-fn lanes_of(service: &ServiceLimits, stats: &Arc<Stats>) -> Vec<Lane> {
+fn lanes_of(service: &ServiceLimits, retry: &RetryPolicy, stats: &Arc<Stats>) -> Vec<Lane> {
     let breaker = Arc::new(Breaker::new(service.name.clone()));
     let lane = |name: String, bounds: Bounds| Lane {
         name,
         calls: Governor::new(bounds),
+        retries: RetryBudget::new(retry.budget),
         consuming: watch::Sender::new(false),
         breaker: breaker.clone(),
         stats: stats.clone(),

@@ -17,7 +17,8 @@ pub use action::Action;
 pub use pipeline::StepConfig;
 pub use quick::QuickConfig;
 pub use service::{
-    AzureConfig, CommandConfig, HttpConfig, OpenAiConfig, Quotas, ServiceConfig, ServiceKind,
+    AzureConfig, CommandConfig, HttpConfig, OpenAiConfig, Price, Prices, Quotas, ServiceConfig,
+    ServiceKind,
 };
 
 /// A configuration that was checked: names exist, templates compile, numbers are in range.
@@ -164,12 +165,14 @@ fn read_retry(root: &mut Section<'_>) -> RetryPolicy {
     let cap = section.opt_duration("cap");
     let hold = section.opt_duration("hold");
     let total = section.opt_duration("total");
+    let budget = section.opt_number("budget", 0.0..=100.0);
     let policy = RetryPolicy {
         attempts: attempts.unwrap_or(default.attempts),
         base: base.unwrap_or(default.base),
         cap: cap.unwrap_or(default.cap),
         hold: hold.unwrap_or(default.hold),
         total: total.unwrap_or(default.total),
+        budget: budget.unwrap_or(default.budget),
     };
     // The key that stands there is to blame; with both there, the one that should be less.
     for (key, value) in [("base", policy.base), ("hold", policy.hold)] {

@@ -10,7 +10,7 @@ use super::{
     openai::{self, EndpointError},
     transport, vision,
 };
-use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
+use crate::config::{Action, Config, Price, ServiceConfig, ServiceKind, StepConfig};
 use crate::governor::Bounds;
 
 /// How a catalog is built.
@@ -78,6 +78,8 @@ pub struct BoundStep {
     pub max_file_bytes: u64,
     /// The word for that.
     pub too_large: &'static str,
+    /// What it costs.
+    pub price: Price,
     /// What to call.
     pub call: Arc<dyn Service>,
 }
@@ -327,6 +329,7 @@ fn bind(
         timeout: service.timeout,
         max_file_bytes: service.max_file_bytes,
         too_large: service.kind.too_large(),
+        price: service.prices.of(step.action.model()),
         call: access.call(step)?,
     })
 }

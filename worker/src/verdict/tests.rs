@@ -13,6 +13,7 @@ fn policy() -> RetryPolicy {
         cap: Duration::from_secs(120),
         hold: Duration::from_secs(20),
         total: Duration::from_secs(3600),
+        budget: 0.1,
     }
 }
 
@@ -25,6 +26,7 @@ fn first() -> Situation {
         hold_budget: 20 * MINUTE,
         timeout: MINUTE,
         accepted: false,
+        forgiven: false,
     }
 }
 
@@ -200,4 +202,21 @@ fn a_day_of_retry_after_is_capped() {
         panic!("a day is not held in the worker")
     };
     assert_eq!(wait.delay, policy().cap);
+}
+
+#[test]
+fn a_probe_that_fails_costs_no_attempt_even_if_it_was_the_last() {
+    let at = Situation {
+        attempt: 6,
+        forgiven: true,
+        ..first()
+    };
+    let error = CallError::Overloaded {
+        retry_after: None,
+        detail: "500".to_owned(),
+    };
+    match decide(&error, at, &RetryPolicy::default()) {
+        Decision::Hold(wait) | Decision::PutOff(wait) => assert!(!wait.counted, "{wait:?}"),
+        other => panic!("{other:?}"),
+    }
 }

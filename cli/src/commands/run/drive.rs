@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     ending::{conclude, nothing_published, paused},
     prepare::Parts,
+    spending::Spending,
 };
 use crate::{
     args::RunArgs,
@@ -38,7 +39,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long a service may be unreachable before the run pauses: from the start, and in between.
 const NEVER_REACHED: Duration = Duration::from_secs(3);
-const LOST: Duration = Duration::from_secs(60);
+const LOST: Duration = Duration::from_secs(300);
 /// Longest wait for the last outcomes to be written after the worker has left.
 const LAST_OUTCOMES: Duration = Duration::from_secs(30);
 
@@ -73,6 +74,7 @@ pub(crate) async fn drive(
     let stats = parts.worker.stats();
     let pauses = parts.worker.pauses();
     let throttles = parts.worker.throttles();
+    let budget = Spending::new(args.budget, parts.worker.budget(), parts.out.path(), run);
     let (report, collected) = watch::channel(CollectProgress::default());
     let (enough, enough_asked) = watch::channel(false);
     let mut drive = Drive {
@@ -95,6 +97,7 @@ pub(crate) async fn drive(
         stats,
         pauses,
         throttles,
+        budget,
         progress: Progress::new(json, "finished"),
         problem: None,
     };
@@ -166,6 +169,7 @@ struct Drive {
     stats: Arc<Stats>,
     pauses: Vec<(String, watch::Receiver<Option<Pause>>)>,
     throttles: Throttles,
+    budget: Spending,
     progress: Progress,
     problem: Option<CommandError>,
 }
@@ -217,6 +221,9 @@ impl Drive {
                 }
                 Event::Tick => {
                     self.check_pauses();
+                    if let Some(problem) = self.budget.check(&self.collected) {
+                        self.give_up(problem);
+                    }
                     let moment = self.moment();
                     self.progress.show(&moment);
                 }

@@ -4,8 +4,10 @@ mod drive;
 mod ending;
 mod origin;
 mod prepare;
+mod spending;
 
 use self::prepare::Prepared;
+pub(crate) use self::spending::over;
 use crate::{args::RunArgs, exit::CommandResult, signals::Signals};
 
 /// Runs the files of a directory or store through a pipeline, or goes on where an interrupted run was.

@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::{
     time::UnixMillis,
     wire::{
-        Collected, Collecting, CollectionId, ControlRecord, Failure, FileRef, FleetState, Outcome,
-        OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId, RunOpened, Status,
-        StepMessage, Stored, TaskId, Timings, Usage, VERSION,
+        Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef, FleetState,
+        Outcome, OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId, RunOpened,
+        Status, StepMessage, Stored, TaskId, Timings, Usage, VERSION,
     },
 };
 
@@ -64,7 +64,7 @@ fn file() -> impl Strategy<Value = FileRef> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    prop_oneof![Just([0; 6]), any::<[u64; 6]>(),].prop_map(
+    prop_oneof![Just([0; 7]), any::<[u64; 7]>(),].prop_map(
         |[
             calls,
             input_tokens,
@@ -72,6 +72,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             cached_tokens,
             reasoning_tokens,
             pages,
+            cost,
         ]| Usage {
             calls,
             input_tokens,
@@ -79,6 +80,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             cached_tokens,
             reasoning_tokens,
             pages,
+            cost: Cost::from_billionths(cost % 1_000_000_000_000_000),
         },
     )
 }
@@ -92,19 +94,20 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
     (
         run_id(),
         any::<u64>(),
-        any::<[String; 2]>(),
+        any::<[String; 3]>(),
         file(),
         (outputs, btree_map(any::<String>(), stored(), 0..3)),
         usage(),
         option::of((answer(), instant())),
     )
         .prop_map(
-            |(run, seq, [pipeline, step], file, (outputs, stored), usage, accepted)| {
+            |(run, seq, [pipeline, step, service], file, (outputs, stored), usage, accepted)| {
                 let task = TaskId { run, seq };
                 let step = StepMessage {
                     outputs,
                     stored,
                     usage,
+                    by_service: [(service, usage)].into(),
                     ..StepMessage::first(task, &pipeline, &step, file)
                 };
                 match accepted {
@@ -156,6 +159,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
             stored,
             failure,
             usage,
+            by_service: step.by_service,
             attempts,
             input_changed,
             worker,

@@ -157,6 +157,8 @@ fn parse_json(text: &str) -> Result<Value, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use filefleet_shared::wire::Cost;
+
     use super::*;
 
     fn completion(message: &Value, reason: &str) -> Vec<u8> {
@@ -175,6 +177,7 @@ mod tests {
 
     const PAID: Usage = Usage {
         pages: 0,
+        cost: Cost::from_billionths(0),
         calls: 1,
         input_tokens: 10,
         output_tokens: 4,
