@@ -92,14 +92,11 @@ impl StoreConfig {
         });
         let endpoint = section.opt_string("endpoint");
         let allow_http = section.opt_bool("allow_http");
-        let open = endpoint
+        if let Some(Err(message)) = endpoint
             .as_deref()
-            .is_some_and(|url| url.starts_with("http://"));
-        if open && allow_http != Some(true) {
-            section.error(
-                "endpoint",
-                "is without TLS: add allow_http = true to allow it",
-            );
+            .map(|url| check_endpoint(url, allow_http))
+        {
+            section.error("endpoint", message);
         }
         let timeout = section.opt_duration("timeout").unwrap_or(DEFAULT_TIMEOUT);
         // Keys of the other kind of store are unknown ones.
@@ -125,4 +122,18 @@ impl StoreConfig {
             timeout,
         })
     }
+}
+
+/// The message never repeats the URL: what is wrong with it may be the password in it.
+fn check_endpoint(url: &str, allow_http: Option<bool>) -> Result<(), &'static str> {
+    if url.contains('@') {
+        return Err("has a user or password in it: credentials are keys of their own");
+    }
+    if url.starts_with("https://") || (url.starts_with("http://") && allow_http == Some(true)) {
+        return Ok(());
+    }
+    if url.starts_with("http://") {
+        return Err("is without TLS: add allow_http = true to allow it");
+    }
+    Err("must start with https:// or http://")
 }

@@ -55,6 +55,9 @@ path = "x"
 endpoint = "http://127.0.0.1"
 account = "acme"
 access_key_id = "hidden"
+[root.d]
+url = "az://papers"
+endpoint = "https://me:hidden@127.0.0.1"
 [scratch]
 url = "gs://papers"
 "#;
@@ -67,6 +70,7 @@ url = "gs://papers"
         ("root.c.endpoint", "add allow_http = true"),
         ("root.c.account", "unknown key"),
         ("root.c.access_key_id", "a secret must not stand"),
+        ("root.d.endpoint", "has a user or password"),
         ("scratch.url", "must start with s3:// or az://"),
     ];
     assert_eq!(lines.len(), expected.len(), "{report}");
