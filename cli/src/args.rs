@@ -13,7 +13,7 @@ Exit codes:
   3  interrupted, by a signal or `filefleet stop`; the same command resumes
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
   5  the broker is not there, or was away for too long; the same command resumes
-  6  a local file or disk failed; the same command resumes
+  6  a local file or disk, or an object store, failed; the same command resumes
   7  another filefleet process has the run, the journal or the directory
   8  the budget is spent; the same command with a larger one resumes";
 
@@ -82,6 +82,7 @@ Examples:
   filefleet publish scans -p invoices --broker amqp://localhost
   filefleet publish scans --include '*.pdf' --exclude 'drafts/**'
   filefleet publish scans --skip-finished out       what is new, changed or failed
+  filefleet publish s3://papers/2026 --root papers  where workers have [root.papers]
 
 A crash or Ctrl-C loses nothing: the same command goes on where it was.")]
     Publish(PublishArgs),
@@ -186,7 +187,7 @@ pub(crate) struct ScanArgs {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("without_limits").args(["model", "rehearse"]).multiple(true))]
 pub(crate) struct RunArgs {
-    /// The directory.
+    /// The directory, or s3://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     pub(crate) dir: PathBuf,
     /// Pipeline [default: the only one of the configuration].
     #[arg(short, long)]
@@ -256,7 +257,7 @@ pub(crate) struct QuickArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PublishArgs {
-    /// The directory.
+    /// The directory, or s3://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     pub(crate) dir: PathBuf,
     /// Pipeline [default: the only one of the configuration].
     #[arg(short, long)]
@@ -281,8 +282,8 @@ pub(crate) struct PublishArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct WorkerArgs {
-    /// Where published files are: DIR, or NAME=DIR for a named root; beside [root.NAME] of the
-    /// configuration.
+    /// Where published files are: DIR (or s3://..., az://...), or NAME=DIR for a named root;
+    /// beside [root.NAME] of the configuration.
     #[arg(long, value_name = "[NAME=]DIR")]
     pub(crate) root: Vec<String>,
     /// Follow symbolic links that lead out of a --root; without it such a file fails as

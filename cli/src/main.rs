@@ -13,6 +13,7 @@ mod pipeline;
 mod place;
 mod progress;
 mod signals;
+mod stores;
 
 use std::process::ExitCode;
 

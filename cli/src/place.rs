@@ -38,6 +38,11 @@ impl OutDir {
         ["queue.db", "queue.db-wal", "queue.db-shm"].map(|name| self.state().join(name))
     }
 
+    /// Outputs too large for the embedded queue, until their run is complete.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.state().join("scratch")
+    }
+
     /// What the answers come from.
     pub(crate) fn origin(&self) -> PathBuf {
         self.state().join("origin.json")

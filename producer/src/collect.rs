@@ -1,17 +1,21 @@
 //! Collects the outcomes of a run: each is in a durable file before its message is gone.
 
 mod claim;
+mod stored;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use filefleet_shared::{
     broker::{Broker, BrokerError, Consumer, Dead, Delivery, SettleError, Verdict},
+    scratch::Scratch,
     wire::{
         self, Collected, DecodeError, Outcome, OutputPlace, RunClosed, RunId, RunOutput, Usage,
     },
 };
 use futures_util::future::join_all;
-use tokio::{sync::watch, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
+
+use stored::Stored;
 
 use crate::{
     durable::{DiskError, off_runtime},
@@ -37,6 +41,8 @@ pub struct CollectOptions {
     pub collector: String,
     /// Name of this host, for others to find the directory.
     pub host: String,
+    /// Where the workers put outputs that do not fit into a message.
+    pub scratch: Option<Scratch>,
 }
 
 /// How far collecting is.
@@ -93,6 +99,15 @@ pub enum CollectError {
         /// The directory.
         dir: PathBuf,
     },
+    /// An output is in a scratch store, and this collector knows none.
+    #[error(
+        "an output of run {0} is in the workers' scratch store: give the collector the same \
+         [scratch] url"
+    )]
+    NoScratch(RunId),
+    /// The scratch store is not there; what it has stays in the queue.
+    #[error("cannot read an output from the scratch store: {0}")]
+    Scratch(String),
     /// The broker refused for good, or was away for too long.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -149,6 +164,8 @@ pub async fn collect(
     let (complete, pipeline) = (sink.is_complete(), options.pipeline.clone());
     let summary = off_runtime(move || sink.finish(&pipeline)).await?;
     if complete {
+        // Before the end is written down: a collector that is started again comes here again.
+        stored::remove(&options).await;
         // Told to stop meanwhile, the next collector does it.
         let end = || claim::end(&*broker, &options, &into, &summary);
         persist(outage, &mut stop, waiting, end).await?;
@@ -189,8 +206,10 @@ async fn until_complete(
         let Some(batch) = next_batch(consumer, stop).await? else {
             break;
         };
-        let (run, by) = (options.run, options.collector.clone());
-        let (written, settlements) = off_runtime(move || write(sink, run, &by, batch)).await?;
+        let (options, stop) = (options.clone(), stop.clone());
+        let runtime = Handle::current();
+        let write = move || write(sink, &Stored::new(&options, &runtime, &stop), batch);
+        let (written, settlements) = off_runtime(write).await?;
         sink = written;
         join_all(settlements.into_iter().map(settle)).await;
         show(progress, &sink);
@@ -225,19 +244,23 @@ async fn next_batch(
 /// Decides each delivery, and makes durable what is kept. Blocks.
 fn write(
     mut sink: Sink,
-    run: RunId,
-    by: &str,
+    stored: &Stored<'_>,
     batch: Vec<Delivery>,
-) -> Result<(Sink, Vec<(Delivery, Verdict)>), SinkError> {
+) -> Result<(Sink, Vec<(Delivery, Verdict)>), CollectError> {
+    let by = &stored.options.collector;
     let mut settlements = Vec::with_capacity(batch.len());
     for delivery in batch {
-        let verdict = match take(&mut sink, run, &delivery.envelope().body)? {
+        let verdict = match take(&mut sink, stored, &delivery.envelope().body)? {
             Ok(Taken::New | Taken::Duplicate) => Verdict::Done(Vec::new()),
             Ok(Taken::UnknownTask) => dead(by, "unknown_task", "no task of the run has its seq"),
             Ok(Taken::Conflict) => dead(by, "conflict", "another sentinel came before"),
             Err((reason, detail)) => dead(by, reason, &detail),
         };
         settlements.push((delivery, verdict));
+        // What was stored is larger than the messages that were counted.
+        if sink.uncommitted() >= BATCH_BYTES {
+            sink.commit()?;
+        }
     }
     sink.commit()?;
     Ok((sink, settlements))
@@ -246,7 +269,12 @@ fn write(
 /// A stable word, and a detail for a person.
 type Unusable = (&'static str, String);
 
-fn take(sink: &mut Sink, run: RunId, body: &[u8]) -> Result<Result<Taken, Unusable>, SinkError> {
+fn take(
+    sink: &mut Sink,
+    stored: &Stored<'_>,
+    body: &[u8],
+) -> Result<Result<Taken, Unusable>, CollectError> {
+    let run = stored.options.run;
     let foreign = |found: RunId| Err(("foreign_run", format!("it is of run {found}")));
     let kind = match wire::type_of(body) {
         Ok(kind) => kind,
@@ -260,7 +288,15 @@ fn take(sink: &mut Sink, run: RunId, body: &[u8]) -> Result<Result<Taken, Unusab
         });
     }
     match wire::decode::<Outcome>(body) {
-        Ok(outcome) if outcome.run == run => sink.outcome(&outcome).map(Ok),
+        Ok(outcome) if outcome.run == run => {
+            // A second one is dropped, whatever the store still has of it.
+            let outcome = if sink.has(outcome.seq) {
+                outcome
+            } else {
+                stored.whole(outcome)?
+            };
+            Ok(Ok(sink.outcome(&outcome)?))
+        }
         Ok(outcome) => Ok(foreign(outcome.run)),
         Err(error) => Ok(Err(undecodable(&error))),
     }

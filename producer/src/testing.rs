@@ -173,6 +173,7 @@ pub(crate) fn outcome(run: RunId, seq: u64, status: Status) -> Outcome {
         pipeline: "demo".to_owned(),
         step: "only".to_owned(),
         output: (status == Status::Succeeded).then(|| serde_json::json!({ "answer": seq })),
+        stored: None,
         failure,
         by_service: std::collections::BTreeMap::new(),
         usage: Usage {

@@ -12,7 +12,11 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
-use crate::{time::UnixMillis, wire::FileRef};
+use crate::{
+    store::{Entry, Store, StoreError},
+    time::UnixMillis,
+    wire::FileRef,
+};
 
 /// Why a file or a root cannot be used, named by what has to change.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,19 @@ pub enum FileError {
     /// A directory, device, pipe or socket.
     #[error("not a regular file: {0:?}")]
     NotAFile(String),
+    /// The root is an object store, whose objects have no path.
+    #[error("root {0:?} is an object store")]
+    NotLocal(String),
+    /// The object store of a root.
+    #[error("{key:?} in root {root:?}: {source}")]
+    Store {
+        /// Name of the root.
+        root: String,
+        /// The key.
+        key: String,
+        /// Why; shows no address.
+        source: Box<StoreError>,
+    },
     /// The file system failed.
     #[error("{path}: {source}")]
     Io {
@@ -73,16 +90,16 @@ pub enum Links {
     Anywhere,
 }
 
-/// Named roots and the directories they stand for on this machine.
+/// Named roots, and the directories and object stores they stand for.
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
     roots: BTreeMap<String, Root>,
 }
 
 #[derive(Clone, Debug)]
-struct Root {
-    directory: PathBuf,
-    links: Links,
+enum Root {
+    Directory { path: PathBuf, links: Links },
+    Store(Store),
 }
 
 impl Roots {
@@ -102,29 +119,46 @@ impl Roots {
         directory: &Path,
         links: Links,
     ) -> Result<&Path, FileError> {
-        let directory = canonical_directory(directory)?;
-        let root = Root { directory, links };
-        let entry = self.roots.entry(name.into()).insert_entry(root);
-        Ok(&entry.into_mut().directory)
+        let name = name.into();
+        let path = canonical_directory(directory)?;
+        self.roots
+            .insert(name.clone(), Root::Directory { path, links });
+        self.directory(&name)
+    }
+
+    /// Adds or replaces a root whose files are objects.
+    pub fn insert_store(&mut self, name: impl Into<String>, store: Store) {
+        self.roots.insert(name.into(), Root::Store(store));
     }
 
     /// The canonical directory of a root.
     ///
     /// # Errors
-    /// [`FileError::UnknownRoot`].
+    /// [`FileError::UnknownRoot`], [`FileError::NotLocal`].
     pub fn directory(&self, name: &str) -> Result<&Path, FileError> {
-        self.root(name).map(|root| root.directory.as_path())
+        self.local(name).map(|(directory, _)| directory)
+    }
+
+    /// The object store of a root; `None` if it is a directory.
+    ///
+    /// # Errors
+    /// [`FileError::UnknownRoot`].
+    pub fn store(&self, name: &str) -> Result<Option<&Store>, FileError> {
+        Ok(match self.root(name)? {
+            Root::Store(store) => Some(store),
+            Root::Directory { .. } => None,
+        })
     }
 
     /// The path a reference names, from its words alone: the disk is not touched.
     ///
     /// # Errors
-    /// [`FileError::UnknownRoot`], [`FileError::BadKey`].
+    /// [`FileError::UnknownRoot`], [`FileError::NotLocal`], [`FileError::BadKey`].
     pub fn resolve(&self, file: &FileRef) -> Result<PathBuf, FileError> {
-        let root = self.root(&file.root)?;
+        let (directory, _) = self.local(&file.root)?;
         let key = key_bytes(file)?;
         check_key(&key)?;
-        Ok(root.directory.join(OsStr::from_bytes(&key)))
+        Ok(directory.join(OsStr::from_bytes(&key)))
     }
 
     /// The canonical path of an existing regular file, links followed and checked.
@@ -133,10 +167,10 @@ impl Roots {
     /// Every [`FileError`] but those about directories.
     pub fn locate(&self, file: &FileRef) -> Result<(PathBuf, Metadata), FileError> {
         let path = self.resolve(file)?;
-        let root = self.root(&file.root)?;
+        let (directory, links) = self.local(&file.root)?;
         let failed = |source| explain(file, source);
         let path = path.canonicalize().map_err(failed)?;
-        if root.links == Links::Inside && !path.starts_with(&root.directory) {
+        if links == Links::Inside && !path.starts_with(directory) {
             return Err(FileError::Outside {
                 root: file.root.clone(),
                 key: file.key.clone(),
@@ -159,6 +193,13 @@ impl Roots {
         let opened = File::open(&path).map_err(|source| explain(file, source))?;
         let metadata = opened.metadata().map_err(|source| explain(file, source))?;
         Ok((opened, metadata))
+    }
+
+    fn local(&self, name: &str) -> Result<(&Path, Links), FileError> {
+        match self.root(name)? {
+            Root::Directory { path, links } => Ok((path, *links)),
+            Root::Store(_) => Err(FileError::NotLocal(name.to_owned())),
+        }
     }
 
     fn root(&self, name: &str) -> Result<&Root, FileError> {
@@ -209,8 +250,24 @@ pub fn file_ref(
         key_bytes: exact,
         size,
         modified,
+        etag: None,
         media_type: media_type.to_owned(),
     })
+}
+
+/// The key of a reference into an object store.
+///
+/// # Errors
+/// [`FileError::BadKey`]; keys of objects are always UTF-8.
+pub fn object_key(file: &FileRef) -> Result<&str, FileError> {
+    if file.key_bytes.is_some() {
+        return Err(FileError::BadKey {
+            key: file.key.clone(),
+            why: "not UTF-8",
+        });
+    }
+    check_key(file.key.as_bytes())?;
+    Ok(&file.key)
 }
 
 /// The exact bytes of a reference's key.
@@ -242,6 +299,21 @@ pub fn has_changed(file: &FileRef, metadata: &Metadata) -> bool {
         || file
             .modified
             .is_some_and(|published| modified(metadata) != Some(published))
+}
+
+/// The object is not the one that was published: another size, time or version.
+#[must_use]
+pub fn object_has_changed(file: &FileRef, found: &Entry) -> bool {
+    // A listing may say milliseconds where the answer with the content says seconds.
+    let seconds = |at: UnixMillis| at.0 / 1000;
+    let modified = file
+        .modified
+        .is_some_and(|published| seconds(published) != seconds(found.modified));
+    let other = match (&file.etag, &found.etag) {
+        (Some(published), Some(found)) => published != found,
+        _ => false,
+    };
+    found.size != file.size || modified || other
 }
 
 /// When a file was last modified, where the file system knows.
@@ -276,13 +348,34 @@ fn check_key(key: &[u8]) -> Result<(), FileError> {
 
 fn explain(file: &FileRef, source: io::Error) -> FileError {
     match source.kind() {
-        io::ErrorKind::NotFound => FileError::Missing {
-            root: file.root.clone(),
-            key: file.key.clone(),
-        },
+        io::ErrorKind::NotFound => missing(file),
         _ => FileError::Io {
             path: format!("{}:{}", file.root, file.key),
             source,
+        },
+    }
+}
+
+fn missing(file: &FileRef) -> FileError {
+    FileError::Missing {
+        root: file.root.clone(),
+        key: file.key.clone(),
+    }
+}
+
+/// Why an object could not be read.
+#[must_use]
+pub fn explain_store(file: &FileRef, source: StoreError) -> FileError {
+    match source {
+        StoreError::Missing => missing(file),
+        StoreError::BadKey(why) => FileError::BadKey {
+            key: file.key.clone(),
+            why,
+        },
+        source => FileError::Store {
+            root: file.root.clone(),
+            key: file.key.clone(),
+            source: Box::new(source),
         },
     }
 }

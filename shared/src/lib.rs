@@ -5,6 +5,8 @@
 pub mod broker;
 pub mod config;
 pub mod files;
+pub mod scratch;
+pub mod store;
 pub mod telemetry;
 pub mod time;
 pub mod wire;

@@ -8,6 +8,7 @@
 )]
 
 pub mod certificates;
+pub mod emulator;
 pub mod node;
 pub mod process;
 pub mod relay;

@@ -305,7 +305,7 @@ fn configure(
     Ok(())
 }
 
-fn guard(program: &str, arguments: &[&str]) -> Command {
+pub(crate) fn guard(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", GUARD, program]).args(arguments);
     command
@@ -313,12 +313,12 @@ fn guard(program: &str, arguments: &[&str]) -> Command {
 
 /// A program under [`GUARD`], in a process group of its own.
 #[derive(Debug)]
-struct Guarded {
+pub(crate) struct Guarded {
     shell: Child,
 }
 
 impl Guarded {
-    fn spawn(command: &mut Command) -> io::Result<Self> {
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
         let shell = command
             .process_group(0)
             .stdin(Stdio::piped())
@@ -328,8 +328,19 @@ impl Guarded {
         Ok(Self { shell })
     }
 
+    /// Sends a signal to the whole group, like `STOP`.
+    pub(crate) fn signal(&self, signal: &str) -> io::Result<()> {
+        let mut command = Command::new("kill");
+        let group = format!("-{}", self.shell.id());
+        let status = command.args(["-s", signal, "--", &group]).status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("kill: {status}")))
+    }
+
     /// Kills the whole group.
-    fn kill(&mut self) -> io::Result<()> {
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
         drop(self.shell.stdin.take());
         self.shell.wait().map(drop)
     }

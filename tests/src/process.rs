@@ -56,8 +56,23 @@ impl Process {
     /// The binary is missing or cannot be started.
     #[must_use]
     pub fn filefleet(dir: &Path, name: &str, args: &[&str]) -> Self {
+        Self::filefleet_with(dir, name, args, &[])
+    }
+
+    /// The same, with variables in its environment.
+    ///
+    /// # Panics
+    /// The binary is missing or cannot be started.
+    #[must_use]
+    pub fn filefleet_with(
+        dir: &Path,
+        name: &str,
+        args: &[&str],
+        variables: &[(String, String)],
+    ) -> Self {
         let mut command = Command::new(filefleet());
         command
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .args(args)
             .current_dir(dir)
             .env_remove("FILEFLEET_BROKER")

@@ -21,6 +21,7 @@ use crate::{
     governor::Governor,
     retry::{RetryBudget, RetryPolicy},
     service::Catalog,
+    spill::Spill,
 };
 
 /// Shared by all steps of a worker.
@@ -32,12 +33,17 @@ pub(crate) struct Context {
     pub(crate) catalog: Catalog,
     /// Where files are.
     pub(crate) roots: Arc<Roots>,
+    /// Where outputs are that do not fit into a message.
+    pub(crate) scratch: Option<Spill>,
     /// When to try again.
     pub(crate) retry: RetryPolicy,
     /// File bytes in memory, in units of [`crate::input::UNIT`].
     pub(crate) bytes: Semaphore,
     /// What `bytes` started with.
     pub(crate) bytes_total: u32,
+    /// Bytes of stored outputs in memory, as `bytes`. Apart from it, so that a step that has one
+    /// and waits for the other never waits for a step that does the same.
+    pub(crate) output_bytes: Semaphore,
     /// Longest a delivery is held.
     pub(crate) hold_budget: Duration,
     /// Deaths of workers after which a step goes to the quarantine.

@@ -1,6 +1,9 @@
 //! One delivery, from its bytes to a verdict. Knows no broker and no loop.
 
-use std::{sync::Arc, time::Duration};
+mod file;
+mod scratch;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use filefleet_shared::{
@@ -13,9 +16,8 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     account::account,
     context::{Context, Lane},
-    input,
     outcome::{self, Ended},
-    service::{Accepted, Answer, BoundStep, CallError, Demand, Heard, Reply, StepInput},
+    service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -62,6 +64,7 @@ pub(crate) async fn handle(
         forgives: false,
         draining,
         message: &message,
+        input: Cow::Borrowed(&message),
     };
     attempts.run().await
 }
@@ -138,6 +141,8 @@ struct Attempts<'a> {
     step: &'a BoundStep,
     envelope: &'a Envelope,
     message: &'a StepMessage,
+    /// The message with the outputs that it only refers to.
+    input: Cow<'a, StepMessage>,
     taken: Instant,
     started: UnixMillis,
     /// Failed attempts of this delivery that cost one.
@@ -154,24 +159,15 @@ struct Attempts<'a> {
     draining: watch::Receiver<bool>,
 }
 
-impl Attempts<'_> {
+impl<'a> Attempts<'a> {
     async fn run(&mut self) -> Verdict {
-        let continues = self.message.continuation.is_some();
-        let loaded = if self.step.call.needs_content() && !continues {
-            match input::load(self.context, self.step, &self.message.file).await {
-                Ok(loaded) => loaded,
-                Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
-                    tracing::warn!(
-                        run = %self.message.run, seq = self.message.seq, %error,
-                        "put off: the file cannot be read here now",
-                    );
-                    self.counted = 1;
-                    return self.later(self.context.retry.wait(self.attempt()), error.cause());
-                }
-                Err(error) => return self.failed(error.cause(), error.to_string()),
-            }
-        } else {
-            input::Loaded::default()
+        let _budget = match self.fetch_outputs().await {
+            Ok(budget) => budget,
+            Err(verdict) => return *verdict,
+        };
+        let loaded = match self.read_file().await {
+            Ok(loaded) => loaded,
+            Err(verdict) => return *verdict,
         };
         self.input_changed = loaded.changed;
         loop {
@@ -179,7 +175,9 @@ impl Attempts<'_> {
                 return self.later(CROWDED, "retry_budget");
             }
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(Reply::Answered(answer))) => return self.succeeded(answer),
+                Called::Answered(Ok(Reply::Answered(answer))) => {
+                    return self.succeeded(answer).await;
+                }
                 Called::Answered(Ok(Reply::Accepted(accepted))) => {
                     return self.continued(&accepted);
                 }
@@ -245,7 +243,7 @@ impl Attempts<'_> {
     async fn call(&mut self, content: Bytes) -> Called {
         let heard = Heard::default();
         let input = StepInput {
-            message: self.message,
+            message: &self.input,
             content,
             heard: &heard,
         };
@@ -341,22 +339,6 @@ impl Attempts<'_> {
     fn continued(&self, accepted: &Accepted) -> Verdict {
         let headers = &self.envelope.headers;
         outcome::continued(self.context, self.message, headers, self.ended(), accepted)
-    }
-
-    fn succeeded(&self, answer: Answer) -> Verdict {
-        let next = self
-            .step
-            .next
-            .as_deref()
-            .and_then(|name| self.context.catalog.step(&self.message.pipeline, name));
-        outcome::succeeded(
-            self.context,
-            self.message,
-            &self.envelope.headers,
-            self.ended(),
-            answer,
-            next,
-        )
     }
 }
 

@@ -1,10 +1,11 @@
 //! Reads a step's file, within its size limit and the worker's budget of bytes in memory.
 
-use std::{io::Read, sync::Arc};
+use std::{io::Read as _, sync::Arc};
 
 use bytes::Bytes;
 use filefleet_shared::{
     files::{self, FileError, Roots},
+    store::{Read, Store},
     wire::FileRef,
 };
 use tokio::sync::{AcquireError, SemaphorePermit};
@@ -69,12 +70,18 @@ impl InputError {
         }
     }
 
+    /// The root's store does not answer: no file of it can be read.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Self::File(FileError::Store { source, .. }) if source.is_transient())
+    }
+
     /// Another worker, or the same one later, may read it: a lost mount, an unknown root.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::File(FileError::Io { source, .. }) => {
                 source.kind() != std::io::ErrorKind::PermissionDenied
             }
+            Self::File(FileError::Store { source, .. }) => source.may_pass(),
             Self::File(FileError::UnknownRoot(_)) | Self::Closing => true,
             Self::File(_) | Self::TooLarge { .. } => false,
         }
@@ -124,6 +131,9 @@ enum Content {
 }
 
 async fn read(roots: Arc<Roots>, file: FileRef, expected: u64) -> Result<Content, InputError> {
+    if let Some(store) = roots.store(&file.root)? {
+        return read_object(store, &file, expected).await;
+    }
     let path = file.key.clone();
     let read = tokio::task::spawn_blocking(move || {
         let (opened, metadata) = roots.open(&file)?;
@@ -151,5 +161,21 @@ async fn read(roots: Arc<Roots>, file: FileRef, expected: u64) -> Result<Content
     read.await.unwrap_or_else(|panic| {
         let source = std::io::Error::other(panic);
         Err(FileError::Io { path, source }.into())
+    })
+}
+
+async fn read_object(store: &Store, file: &FileRef, expected: u64) -> Result<Content, InputError> {
+    let key = files::object_key(file)?;
+    let read = store.read(key, expected).await.map_err(|error| {
+        // The outcome and the log of the step do not name the store's address.
+        tracing::debug!(error = error.explain(), "cannot read an object");
+        files::explain_store(file, error)
+    })?;
+    Ok(match read {
+        Read::Whole { content, entry } => Content::Whole {
+            content,
+            changed: files::object_has_changed(file, &entry),
+        },
+        Read::Larger(bytes) => Content::Larger(bytes),
     })
 }

@@ -16,6 +16,7 @@ mod input;
 mod outcome;
 pub mod retry;
 pub mod service;
+mod spill;
 pub mod verdict;
 mod worker;
 

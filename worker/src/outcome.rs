@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use filefleet_shared::{
-    broker::{Dead, Headers, MAX_BODY_BYTES, Message, ResultKey, Route, Verdict},
+    broker::{Dead, Headers, Message, ResultKey, Route, Verdict},
     telemetry::TraceContext,
     time::UnixMillis,
     wire::{self, Failure, Outcome, OutcomeTag, Status, StepMessage, Timings, Usage, VERSION},
@@ -14,9 +14,6 @@ use crate::{
     context::Context,
     service::{Accepted, Answer, BoundStep},
 };
-
-/// Outputs of earlier steps that travel in a message, all together.
-const MAX_OUTPUTS_BYTES: usize = 64 * 1024;
 
 /// What is known when a step has ended.
 #[derive(Clone, Debug)]
@@ -55,29 +52,13 @@ impl Ended {
     }
 }
 
-/// The outcome of a step that was the last, or the message of the next one.
-pub(crate) fn succeeded(
-    context: &Context,
+/// The message of the step after this one.
+pub(crate) fn following(
     message: &StepMessage,
-    headers: &Headers,
-    ended: Ended,
-    answer: Answer,
-    next: Option<&BoundStep>,
-) -> Verdict {
-    match next {
-        Some(next) => go_on(context, message, headers, ended, answer, next),
-        None => last(context, message, headers, ended, answer.output),
-    }
-}
-
-fn go_on(
-    context: &Context,
-    message: &StepMessage,
-    headers: &Headers,
-    ended: Ended,
+    ended: &Ended,
     answer: Answer,
     next: &BoundStep,
-) -> Verdict {
+) -> StepMessage {
     let mut following = message.clone();
     following
         .outputs
@@ -85,24 +66,24 @@ fn go_on(
     following.step.clone_from(&next.name);
     following.continuation = None;
     following.usage = ended.usage;
-    following.by_service = by_service(message, &ended);
-    let outputs = serde_json::to_vec(&following.outputs).map_or(usize::MAX, |json| json.len());
-    if outputs > MAX_OUTPUTS_BYTES {
-        let detail = format!("outputs of {outputs} bytes, {MAX_OUTPUTS_BYTES} fit in a message");
-        let failure = Some(("output_too_large".to_owned(), detail));
-        return failed(context, message, headers, Ended { failure, ..ended });
-    }
-    match wire::encode(&following) {
-        Ok(body) => Verdict::Done(vec![Message {
-            id: following.message_id(),
-            route: Route::Work {
-                service: next.service.clone(),
-            },
-            headers: Headers::traced(headers.trace.map(TraceContext::child)),
-            body,
-        }]),
-        Err(error) => unwritable(context, message, headers, ended, &error),
-    }
+    following.by_service = by_service(message, ended);
+    following
+}
+
+/// Goes on with the step of a message that [`following`] made.
+pub(crate) fn go_on(
+    following: &StepMessage,
+    next: &BoundStep,
+    headers: &Headers,
+) -> Result<Verdict, serde_json::Error> {
+    Ok(Verdict::Done(vec![Message {
+        id: following.message_id(),
+        route: Route::Work {
+            service: next.service.clone(),
+        },
+        headers: Headers::traced(headers.trace.map(TraceContext::child)),
+        body: wire::encode(following)?,
+    }]))
 }
 
 /// The message that asks for the result of a call that was accepted.
@@ -135,26 +116,20 @@ pub(crate) fn continued(
     }
 }
 
-fn last(
+/// The outcome of a step that was the last.
+pub(crate) fn last(
     context: &Context,
     message: &StepMessage,
-    headers: &Headers,
-    ended: Ended,
-    output: Value,
-) -> Verdict {
-    let outcome = record(context, message, Status::Succeeded, Some(output), &ended);
-    match publishable(&outcome, headers) {
-        Ok(outcome) if outcome.body.len() > MAX_BODY_BYTES => {
-            let detail = format!(
-                "an outcome of {} bytes, the limit is {MAX_BODY_BYTES}",
-                outcome.body.len()
-            );
-            let failure = Some(("output_too_large".to_owned(), detail));
-            failed(context, message, headers, Ended { failure, ..ended })
-        }
-        Ok(outcome) => Verdict::Done(vec![outcome]),
-        Err(error) => unwritable(context, message, headers, ended, &error),
-    }
+    ended: &Ended,
+    answer: Answer,
+) -> Outcome {
+    record(
+        context,
+        message,
+        Status::Succeeded,
+        Some(answer.output),
+        ended,
+    )
 }
 
 /// The failed outcome, together with a dead letter.
@@ -209,7 +184,11 @@ fn by_service(message: &StepMessage, ended: &Ended) -> BTreeMap<String, Usage> {
     by_service
 }
 
-fn publishable(outcome: &Outcome, headers: &Headers) -> Result<Message, serde_json::Error> {
+/// The outcome as it is published.
+pub(crate) fn publishable(
+    outcome: &Outcome,
+    headers: &Headers,
+) -> Result<Message, serde_json::Error> {
     Ok(Message {
         id: outcome.message_id(),
         route: Route::Result {
@@ -243,6 +222,7 @@ fn record(
         pipeline: message.pipeline.clone(),
         step: message.step.clone(),
         output,
+        stored: None,
         failure,
         usage: ended.usage,
         by_service: by_service(message, ended),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use filefleet_shared::{
     broker::{Broker, BrokerError, Queue, polls_of},
     files::Roots,
+    scratch::Scratch,
     wire::{ControlRecord, FleetState, Pill},
 };
 use tokio::{
@@ -23,6 +24,7 @@ use crate::{
     input,
     retry::{RetryBudget, RetryPolicy},
     service::{Catalog, ServiceLimits},
+    spill::Spill,
 };
 
 /// What all workers should know, on its way to the control log.
@@ -43,6 +45,8 @@ pub struct WorkerSettings {
     pub dead_after: u32,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// Where outputs go that do not fit into a message.
+    pub scratch: Option<Scratch>,
 }
 
 /// Why a worker left.
@@ -135,9 +139,11 @@ impl Worker {
             worker: settings.name,
             catalog,
             roots: Arc::new(roots),
+            scratch: settings.scratch.map(Spill::new),
             retry: settings.retry,
             bytes: Semaphore::new(bytes_total as usize),
             bytes_total,
+            output_bytes: Semaphore::new(bytes_total as usize),
             hold_budget,
             quarantine_after: settings.quarantine_after,
             dead_after: settings.dead_after,

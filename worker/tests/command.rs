@@ -49,6 +49,7 @@ async fn call_with(step: &BoundStep, key: &str, content: Bytes) -> Result<Value,
         key_bytes: None,
         size: content.len() as u64,
         modified: None,
+        etag: None,
         media_type: "text/plain".to_owned(),
     };
     let message = StepMessage::first(task, "p", "do", file);

@@ -63,6 +63,7 @@ async fn call(step: &BoundStep, seq: u64, content: &'static [u8]) -> Result<Answ
         key_bytes: None,
         size: content.len() as u64,
         modified: None,
+        etag: None,
         media_type: "text/plain".to_owned(),
     };
     let message = StepMessage::first(task, &step.pipeline, &step.name, file);

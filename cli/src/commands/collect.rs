@@ -23,6 +23,7 @@ use crate::{
     exit::{CommandError, CommandResult, Exit},
     progress::{Moment, Progress, entries, print_json, print_line},
     signals::Signals,
+    stores,
 };
 
 const TICK: Duration = Duration::from_millis(200);
@@ -34,6 +35,8 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
     let config = connect::config(&args.config)?;
     let settings = config.as_ref().and_then(|config| config.broker.as_ref());
     let broker = connect::rabbit(&args.broker, settings).await?;
+    let scratch = config.as_ref().and_then(|config| config.scratch.as_ref());
+    let scratch = stores::scratch(scratch)?;
     let opened = find_run(&broker, args.run).await?;
     let options = CollectOptions {
         run: opened.run,
@@ -41,6 +44,7 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
         out_dir: args.out.clone(),
         collector: process_name(),
         host: host_name(),
+        scratch,
     };
     let attendance = Attendance::watch(broker.clone(), opened.services.clone(), json);
     let mut purse = Purse {
@@ -204,9 +208,11 @@ pub(crate) fn collect_failed(error: CollectError) -> CommandError {
         | CollectError::Elsewhere { .. }
         | CollectError::Sink(SinkError::AnotherCollector(_)) => Exit::Busy,
         CollectError::Complete(_)
+        | CollectError::NoScratch(_)
         | CollectError::Missing { .. }
         | CollectError::Sink(SinkError::OtherRun { .. } | SinkError::Corrupt { .. }) => Exit::Usage,
-        CollectError::Sink(SinkError::Disk(_) | SinkError::Encode(_)) => Exit::Local,
+        CollectError::Sink(SinkError::Disk(_) | SinkError::Encode(_))
+        | CollectError::Scratch(_) => Exit::Local,
         CollectError::Broker(_) => {
             let CollectError::Broker(error) = error else {
                 return CommandError::local(error);

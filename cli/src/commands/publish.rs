@@ -11,10 +11,10 @@ use std::{
 use filefleet_producer::{
     manifest::Header,
     publish::{PublishError, PublishOptions, PublishProgress, Published, Windows, publish as send},
-    scan::ScanOptions,
+    scan::{ScanError, ScanOptions},
     sink::{FinishedFiles, RESULTS},
 };
-use filefleet_shared::{broker::Broker, files::canonical_directory, wire::RunId};
+use filefleet_shared::{broker::Broker, wire::RunId};
 use filefleet_worker::config::Config;
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ use crate::{
     place::of_run,
     progress::{Moment, Progress, entries, print_json, print_line, tell, utc},
     signals::Signals,
+    stores::Place,
 };
 
 const TICK: Duration = Duration::from_millis(200);
@@ -67,7 +68,8 @@ fn options(
     place: &str,
 ) -> Result<PublishOptions, CommandError> {
     let entry = pipeline::find(config, args.pipeline.as_deref())?;
-    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
+    let source = Place::of(&args.dir)?.open(Some(config))?;
+    let directory = source.name().map_err(CommandError::usage)?;
     let scan = scan_options(&args.scan, vec![args.state.clone()]);
     scan.check().map_err(CommandError::usage)?;
     let skip = finished(&args.skip_finished)?;
@@ -98,7 +100,7 @@ fn options(
     Ok(PublishOptions {
         run,
         root: args.root.clone(),
-        directory,
+        source,
         pipeline: entry.pipeline,
         step: entry.step,
         service: entry.service,
@@ -245,7 +247,9 @@ pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
 /// The exit code and words of a publish that did not end.
 pub(crate) fn publish_failed(error: PublishError) -> CommandError {
     let exit = match &error {
-        PublishError::Interrupted { .. } => Exit::Interrupted,
+        PublishError::Interrupted { .. } | PublishError::Scan(ScanError::Stopped) => {
+            Exit::Interrupted
+        }
         PublishError::Broker(_) => {
             let PublishError::Broker(error) = error else {
                 return CommandError::local(error);
@@ -254,6 +258,7 @@ pub(crate) fn publish_failed(error: PublishError) -> CommandError {
         }
         PublishError::Manifest(manifest) if manifest.is_busy() => Exit::Busy,
         PublishError::Manifest(manifest) if manifest.is_disk() => Exit::Local,
+        PublishError::Scan(scan) if scan.is_away() => Exit::Local,
         PublishError::Encode(_) => Exit::Local,
         PublishError::Scan(_) | PublishError::Manifest(_) | PublishError::File(_) => Exit::Usage,
     };

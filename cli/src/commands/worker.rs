@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use filefleet_shared::{
+    config::RootConfig,
     files::{Links, Roots},
+    store::Store,
     wire::PillMode,
 };
 use filefleet_worker::{
@@ -19,6 +21,7 @@ use crate::{
     exit::{CommandError, CommandResult, Exit},
     progress::print_json,
     signals::Signals,
+    stores::{self, Place},
 };
 
 /// Name of the root that `publish` uses if none is named.
@@ -31,6 +34,7 @@ pub(crate) async fn worker(args: WorkerArgs, json: bool, mut signals: Signals) -
     let catalog =
         Catalog::build(&config, &CatalogOptions::default()).map_err(CommandError::usage)?;
     let mut settings = settings(&config, args.name.clone().unwrap_or_else(process_name));
+    settings.scratch = stores::scratch(config.scratch.as_ref())?;
     settings.grace = args.grace.unwrap_or(settings.grace);
     let name = settings.name.clone();
     let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
@@ -105,7 +109,7 @@ fn say_left(report: &Report, stats: &Stats, json: bool) {
     }
 }
 
-/// The settings of a configuration.
+/// The settings of a configuration, without its scratch store.
 pub(crate) fn settings(config: &Config, name: String) -> WorkerSettings {
     WorkerSettings {
         name,
@@ -114,6 +118,7 @@ pub(crate) fn settings(config: &Config, name: String) -> WorkerSettings {
         quarantine_after: config.worker.quarantine_after,
         dead_after: config.worker.dead_after,
         retry: config.retry.clone(),
+        scratch: None,
     }
 }
 
@@ -139,19 +144,29 @@ pub(crate) fn host_name() -> String {
 
 fn roots(args: &WorkerArgs, config: &Config) -> Result<Roots, CommandError> {
     let mut roots = Roots::new();
-    let mut add = |name: &str, dir: &Path, links: Links| {
-        roots
-            .insert(name, dir, links)
-            .map(|_| ())
-            .map_err(|error| CommandError::usage(format!("root {name:?}: {error}")))
+    let wrong = |name: &str, error: String| CommandError::usage(format!("root {name:?}: {error}"));
+    let mut directory = |name: &str, dir: &Path, links: Links| {
+        let added = roots.insert(name, dir, links).map(drop);
+        added.map_err(|error| wrong(name, error.to_string()))
     };
+    let mut stores = Vec::new();
     for (name, root) in &config.roots {
-        add(name, &root.path, root.links)?;
+        match root {
+            RootConfig::Directory { path, links } => directory(name, path, *links)?,
+            RootConfig::Store(config) => stores.push((name.as_str(), (**config).clone())),
+        }
     }
     let links = links(args.follow);
     for text in &args.root {
         let (name, dir) = named_root(text);
-        add(name, &dir, links)?;
+        match Place::url(&dir)? {
+            None => directory(name, &dir, links)?,
+            Some(place) => stores.push((name, stores::settings(place, Some(config)))),
+        }
+    }
+    for (name, settings) in stores {
+        let store = Store::open(&settings).map_err(|error| wrong(name, error.explain()))?;
+        roots.insert_store(name, store);
     }
     if args.root.is_empty() && config.roots.is_empty() {
         return Err(CommandError::usage(

@@ -1,4 +1,5 @@
 mod one_place;
+mod stored;
 mod whole;
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -45,6 +46,7 @@ fn under_another_id(mut message: Message) -> Message {
 
 fn options(dir: &Path, run: RunId) -> CollectOptions {
     CollectOptions {
+        scratch: None,
         run,
         pipeline: "demo".to_owned(),
         out_dir: dir.to_owned(),

@@ -33,7 +33,7 @@ pub struct Header {
     pub run: RunId,
     /// Name of the root that keys are relative to.
     pub root: String,
-    /// The scanned directory.
+    /// The scanned directory, or the URL of the listed store.
     pub directory: PathBuf,
     /// Name of the pipeline.
     pub pipeline: String,

@@ -26,6 +26,7 @@ use crate::{
     durable::{joined, off_runtime},
     manifest::{Header, Journal, ManifestError, Progress, Record},
     patience::{persist, stopped},
+    scan::ScanError,
 };
 
 pub(super) struct Flow {
@@ -88,7 +89,9 @@ impl Flow {
         let planner = Planner {
             journal: Arc::clone(&journal),
             so_far,
-            directory: header.directory.clone(),
+            source: options.source,
+            runtime: tokio::runtime::Handle::current(),
+            stop: stop.clone(),
             scan: options.scan,
             skip: options.skip,
             window,
@@ -119,15 +122,15 @@ impl Flow {
         self.windows.close();
         let plan = joined(&mut self.planner).await;
         let ended = sent?;
-        let plan = plan?;
+        let plan = match plan {
+            // It heard of it before this did, or it does not matter any more.
+            Err(PublishError::Scan(ScanError::Stopped)) => return Err(self.interrupted()),
+            plan => plan?,
+        };
         match ended {
             Ended::Complete => self.close(&plan.so_far).await?,
             Ended::Empty => lock(&self.journal).remove()?,
-            Ended::Stopped => {
-                return Err(PublishError::Interrupted {
-                    confirmed: self.confirmed,
-                });
-            }
+            Ended::Stopped => return Err(self.interrupted()),
         }
         Ok(Published {
             run: self.header.run,
@@ -137,6 +140,12 @@ impl Flow {
             unreadable: plan.so_far.unreadable,
             skipped: plan.skipped,
         })
+    }
+
+    fn interrupted(&self) -> PublishError {
+        PublishError::Interrupted {
+            confirmed: self.confirmed,
+        }
     }
 
     async fn send_all(&mut self) -> Result<Ended, PublishError> {

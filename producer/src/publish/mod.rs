@@ -5,14 +5,11 @@ mod open;
 mod plan;
 mod window;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use filefleet_shared::{
     broker::{Broker, BrokerError},
-    files::{FileError, canonical_directory},
+    files::FileError,
     time::UnixMillis,
     wire::{RunId, VERSION},
 };
@@ -21,7 +18,7 @@ use tokio::sync::watch;
 use crate::{
     durable::{DiskError, off_runtime},
     manifest::{Header, Journal, ManifestError},
-    scan::{ScanError, ScanOptions},
+    scan::{ScanError, ScanOptions, Source},
     sink::FinishedFiles,
 };
 use flow::Flow;
@@ -33,8 +30,8 @@ pub struct PublishOptions {
     pub run: RunId,
     /// Name of the root that workers map to this directory.
     pub root: String,
-    /// The directory.
-    pub directory: PathBuf,
+    /// The files.
+    pub source: Source,
     /// Name of the pipeline.
     pub pipeline: String,
     /// Name of its first step.
@@ -111,7 +108,7 @@ pub struct Published {
 /// Why a publish did not end. Started again with the same options, it goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The directory cannot be scanned.
+    /// The directory or store cannot be scanned.
     #[error(transparent)]
     Scan(#[from] ScanError),
     /// The manifest cannot be used or written.
@@ -188,17 +185,13 @@ fn header(options: &PublishOptions) -> Result<Header, PublishError> {
         v: VERSION,
         run: options.run,
         root: options.root.clone(),
-        directory: canonical(&options.directory)?,
+        directory: options.source.name()?,
         pipeline: options.pipeline.clone(),
         step: options.step.clone(),
         service: options.service.clone(),
         scan: options.scan.clone(),
         opened: UnixMillis::now(),
     })
-}
-
-fn canonical(directory: &Path) -> Result<PathBuf, ScanError> {
-    canonical_directory(directory).map_err(|error| ScanError::of(directory, error))
 }
 
 #[cfg(test)]

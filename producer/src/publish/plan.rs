@@ -1,18 +1,20 @@
 //! The planner: scans on a thread of its own, and journals each window before it is published.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use filefleet_shared::wire::{StepMessage, TaskId, encode};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 
 use super::{PublishError, PublishProgress, window::Window};
 use crate::{
     manifest::{Batch, Journal, Planned, Progress},
-    scan::{Scan, ScanItem, ScanOptions, ScannedFile},
+    scan::{Listing, Pace, Scan, ScanError, ScanItem, ScanOptions, ScannedFile, Source},
     sink::FinishedFiles,
 };
 
@@ -22,7 +24,9 @@ const LONGEST_WINDOW: Duration = Duration::from_millis(200);
 pub(super) struct Planner {
     pub(super) journal: Arc<Mutex<Journal>>,
     pub(super) so_far: Progress,
-    pub(super) directory: PathBuf,
+    pub(super) source: Source,
+    pub(super) runtime: Handle,
+    pub(super) stop: watch::Receiver<bool>,
     pub(super) scan: ScanOptions,
     pub(super) skip: Option<Arc<FinishedFiles>>,
     pub(super) window: usize,
@@ -61,11 +65,30 @@ impl Planner {
     /// `false` if nobody takes windows any more.
     fn scan(&mut self) -> Result<bool, PublishError> {
         let after = self.so_far.last_key.clone();
-        let scan = Scan::open(&self.directory, &self.scan, after.as_deref())?;
+        match &self.source {
+            Source::Directory(directory) => {
+                let scan = Scan::open(directory, &self.scan, after.as_deref())?;
+                self.take_all(scan.map(Ok))
+            }
+            Source::Store(store) => {
+                let pace = Pace {
+                    runtime: self.runtime.clone(),
+                    stop: self.stop.clone(),
+                };
+                let store = store.clone();
+                self.take_all(Listing::open(store, pace, &self.scan, after.as_deref())?)
+            }
+        }
+    }
+
+    fn take_all(
+        &mut self,
+        items: impl Iterator<Item = Result<ScanItem, ScanError>>,
+    ) -> Result<bool, PublishError> {
         let mut batch = Batch::default();
         let mut begun = Instant::now();
-        for item in scan {
-            match item {
+        for item in items {
+            match item? {
                 ScanItem::File(file) => self.file(file, &mut batch)?,
                 ScanItem::Unreadable(entry) => {
                     let key = String::from_utf8_lossy(&entry.key);

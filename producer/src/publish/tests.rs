@@ -21,7 +21,7 @@ fn options(directory: &TempDir, state: &TempDir, run: RunId) -> PublishOptions {
         services: Vec::new(),
         run,
         root: "docs".to_owned(),
-        directory: directory.path().to_owned(),
+        source: Source::Directory(directory.path().to_owned()),
         pipeline: "demo".to_owned(),
         step: "only".to_owned(),
         service: "gpt".to_owned(),

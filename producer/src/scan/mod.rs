@@ -1,6 +1,7 @@
 //! Walks a directory in one total order, so that a sequence number means the same file for ever.
 
 mod globs;
+mod listing;
 mod media;
 mod walk;
 
@@ -13,6 +14,7 @@ use std::{
 
 use filefleet_shared::{
     files::{self, FileError},
+    store::Store,
     time::UnixMillis,
     wire::FileRef,
 };
@@ -20,11 +22,38 @@ use ignore::DirEntry;
 use serde::{Deserialize, Serialize};
 
 use globs::Globs;
+pub use listing::{Listing, Pace};
 
 /// File in any directory whose lines, in the form of `.gitignore`, name what is not a task.
 pub const IGNORE_FILE: &str = ".filefleetignore";
 
-/// What of a directory is scanned.
+/// Where the files to scan are.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In a directory, walked by a [`Scan`].
+    Directory(PathBuf),
+    /// In an object store, listed by a [`Listing`].
+    Store(Store),
+}
+
+impl Source {
+    /// The directory's canonical path, or the store's URL.
+    ///
+    /// # Errors
+    /// The directory is none, or cannot be reached.
+    pub fn name(&self) -> Result<PathBuf, ScanError> {
+        match self {
+            Self::Directory(path) => {
+                files::canonical_directory(path).map_err(|error| ScanError::of(path, error))
+            }
+            Self::Store(store) => Ok(store.place().to_string().into()),
+        }
+    }
+}
+
+/// What of a directory or store is scanned.
+///
+/// A store has neither links nor [`IGNORE_FILE`]s.
 ///
 /// Symbolic links are passed over unless followed; a link that is followed into a loop or to
 /// nowhere is an unreadable entry. `.gitignore` has no say: these are a user's documents.
@@ -91,6 +120,19 @@ pub enum ScanError {
         /// Why.
         source: io::Error,
     },
+    /// An object store cannot be listed, or not to its end.
+    #[error("cannot list {place}: {why}")]
+    Store {
+        /// Its URL.
+        place: String,
+        /// Why.
+        why: String,
+        /// It was away, and can be listed another time.
+        away: bool,
+    },
+    /// Told to stop while it waited for a store.
+    #[error("stopped")]
+    Stopped,
     /// A glob that does not compile.
     #[error("bad glob {glob:?}: {why}")]
     BadGlob {
@@ -102,6 +144,12 @@ pub enum ScanError {
 }
 
 impl ScanError {
+    /// A store was away for too long: the same command goes on another time.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store { away: true, .. })
+    }
+
     pub(crate) fn of(directory: &Path, error: FileError) -> Self {
         match error {
             FileError::NoSuchDirectory(path) => Self::NoSuchDirectory(path),
@@ -130,6 +178,8 @@ pub struct ScannedFile {
     pub size: u64,
     /// Modification time, if the file system has one.
     pub modified: Option<UnixMillis>,
+    /// What an object store calls this version of it.
+    pub etag: Option<String>,
 }
 
 /// An entry that could not be read.
@@ -148,7 +198,9 @@ impl ScannedFile {
     /// None for a file that a scan found.
     pub fn file_ref(&self, root: &str) -> Result<FileRef, FileError> {
         let media_type = media::of_name(&self.key);
-        files::file_ref(root, &self.key, self.size, self.modified, media_type)
+        let file = files::file_ref(root, &self.key, self.size, self.modified, media_type)?;
+        let etag = self.etag.clone();
+        Ok(FileRef { etag, ..file })
     }
 }
 
@@ -215,6 +267,7 @@ impl Scan {
                 key,
                 size: metadata.len(),
                 modified: files::modified(&metadata),
+                etag: None,
             })),
             Err(error) => self.unreadable(&error),
         }

@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::{RESULTS, SinkError};
 use crate::durable::{DiskError, LineFault, each_line};
 
-/// Files with a succeeded outcome, by root, name, size and modification time.
+/// Files with a succeeded outcome, by root, name, size, modification time and version.
 ///
-/// Takes 16 bytes a file: a hash of the four, not the names.
+/// Takes 16 bytes a file: a hash of these, not the names.
 #[derive(Clone, Debug, Default)]
 pub struct FinishedFiles {
     sorted: Vec<u128>,
@@ -31,6 +31,8 @@ struct FileLine {
     size: u64,
     #[serde(default)]
     modified: Option<UnixMillis>,
+    #[serde(default)]
+    etag: Option<String>,
     #[serde(default)]
     input_changed: bool,
 }
@@ -93,6 +95,7 @@ pub fn each_finished(out_dir: &Path, mut each: impl FnMut(&FileRef)) -> Result<(
                 key_bytes: line.key_bytes,
                 size: line.size,
                 modified: line.modified,
+                etag: line.etag,
                 media_type: String::new(),
             });
         }
@@ -118,6 +121,10 @@ fn hash(file: &FileRef) -> u128 {
     hash.update([0]);
     hash.update(file.size.to_be_bytes());
     hash.update(file.modified.map_or([0xff; 8], |at| at.0.to_be_bytes()));
+    // Of a local file there is none, and its hash is the same with or without this.
+    if let Some(etag) = &file.etag {
+        hash.update(etag.as_bytes());
+    }
     let mut first = [0; 16];
     first.copy_from_slice(&hash.finalize()[..16]);
     u128::from_be_bytes(first)

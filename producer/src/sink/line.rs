@@ -36,6 +36,8 @@ pub(super) struct Line<'a> {
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     modified: Option<UnixMillis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<&'a str>,
     media_type: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     input_changed: bool,
@@ -66,6 +68,7 @@ impl<'a> From<&'a Outcome> for Line<'a> {
             key_bytes: outcome.file.key_bytes.as_deref(),
             size: outcome.file.size,
             modified: outcome.file.modified,
+            etag: outcome.file.etag.as_deref(),
             media_type: &outcome.file.media_type,
             input_changed: outcome.input_changed,
             worker: &outcome.worker,

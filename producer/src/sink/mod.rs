@@ -184,6 +184,16 @@ impl Sink {
         }
     }
 
+    /// The task has an outcome.
+    pub(crate) fn has(&self, seq: u64) -> bool {
+        self.seen.has(seq)
+    }
+
+    /// Bytes of lines that are not durable yet.
+    pub(crate) fn uncommitted(&self) -> usize {
+        self.new_results.len() + self.new_failures.len()
+    }
+
     /// Makes durable what was taken. After an error the sink must be opened again.
     pub(crate) fn commit(&mut self) -> Result<(), SinkError> {
         for (file, lines) in [

@@ -32,6 +32,12 @@ impl Seen {
         true
     }
 
+    /// It is in the set.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        let words = self.chunks.get(&(seq / CHUNK));
+        words.is_some_and(|words| words[word_of(seq)] & (1 << (seq % 64)) != 0)
+    }
+
     /// How many are in the set that are less than `total`.
     pub(super) fn len_below(&self, total: u64) -> u64 {
         if self.greatest.is_none_or(|greatest| greatest < total) {

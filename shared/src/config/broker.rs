@@ -1,11 +1,10 @@
-//! The sections both sides need: the broker and the roots of files.
+//! `[broker]`: the RabbitMQ server.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
 use super::{Secret, SecretError, Section, check_name};
-use crate::files::Links;
 
 /// The namespace of exchanges and queues where none is configured.
 pub const DEFAULT_NAMESPACE: &str = "filefleet";
@@ -130,35 +129,6 @@ impl BrokerConfig {
             outage: DEFAULT_OUTAGE,
         }
     }
-}
-
-/// `[root.NAME]`: where the files of a root are on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootConfig {
-    /// The directory.
-    pub path: PathBuf,
-    /// Where its symbolic links may lead.
-    pub links: Links,
-}
-
-/// Reads every `[root.NAME]`.
-#[must_use]
-pub fn read_roots(root: &mut Section<'_>) -> BTreeMap<String, RootConfig> {
-    const LINKS: &[(&str, Links)] = &[("inside", Links::Inside), ("anywhere", Links::Anywhere)];
-    let mut section = root.section("root");
-    let mut roots = BTreeMap::new();
-    for name in section.names() {
-        let Some(mut entry) = section.opt_section(&name) else {
-            continue;
-        };
-        entry.require("path");
-        let path = entry.opt_path("path");
-        let links = entry.opt_enum("links", LINKS).unwrap_or_default();
-        entry.finish();
-        roots.extend(path.map(|path| (name, RootConfig { path, links })));
-    }
-    section.finish();
-    roots
 }
 
 fn read_url(section: &mut Section<'_>) -> Option<BrokerUrl> {

@@ -10,20 +10,21 @@
 mod broker;
 mod document;
 mod errors;
+mod root;
 mod secret;
 mod section;
+mod store;
 mod suggest;
 mod units;
 mod value;
 
-pub use broker::{
-    BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, DEFAULT_OUTAGE, RootConfig,
-    read_roots,
-};
+pub use broker::{BrokerConfig, BrokerUrl, ClientIdentity, DEFAULT_NAMESPACE, DEFAULT_OUTAGE};
 pub use document::Document;
 pub use errors::{ConfigError, ConfigErrors};
+pub use root::{RootConfig, read_roots};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use section::Section;
+pub use store::{StoreConfig, StoreSecrets};
 pub use units::{check_name, parse_bytes, parse_duration};
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+mod stores;
+
 use std::{io::Write, path::Path, time::Duration};
 
 use proptest::prelude::*;
@@ -159,7 +161,7 @@ links = "everywhere"
     let mut root = document.root();
     let roots = read_roots(&mut root);
     root.finish();
-    let of = |path: &str, links| RootConfig {
+    let of = |path: &str, links| RootConfig::Directory {
         path: path.into(),
         links,
     };
@@ -168,7 +170,7 @@ links = "everywhere"
     let report = document.finish(Some(roots)).unwrap_err().to_string();
     let expected = "\
 filefleet.toml:7: root.Bad Root: \"Bad Root\" is not a name: use a-z, 0-9, _ and -, starting with a letter or digit, at most 63
-filefleet.toml:9: root.empty.path: is missing
+filefleet.toml:9: root.empty.path: is missing: give `path`, or `url` for an object store
 filefleet.toml:10: root.empty.links: \"everywhere\" is not one of `inside`, `anywhere`";
     assert_eq!(report, expected);
 }

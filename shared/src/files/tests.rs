@@ -179,3 +179,58 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_object_is_another_one_by_size_time_or_version_but_not_by_the_precision_of_its_time() {
+    let published = FileRef {
+        modified: Some(UnixMillis(1_000_123)),
+        etag: Some("a".to_owned()),
+        ..reference(b"x")
+    };
+    let same = Entry {
+        key: "x".to_owned(),
+        size: published.size,
+        modified: UnixMillis(1_000_000),
+        etag: Some("a".to_owned()),
+    };
+    assert!(!object_has_changed(&published, &same));
+    let others = [
+        Entry {
+            size: same.size + 1,
+            ..same.clone()
+        },
+        Entry {
+            modified: UnixMillis(1_001_000),
+            ..same.clone()
+        },
+        Entry {
+            etag: Some("b".to_owned()),
+            ..same.clone()
+        },
+    ];
+    for other in others {
+        assert!(object_has_changed(&published, &other), "{other:?}");
+    }
+    let silent = Entry { etag: None, ..same };
+    assert!(!object_has_changed(&published, &silent));
+}
+
+#[test]
+fn an_object_has_no_path_and_its_key_stays_below_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = crate::store::StorePlace::Directory(dir.path().to_owned());
+    let store = Store::open(&crate::config::StoreConfig::at(place)).unwrap();
+    let mut roots = Roots::new();
+    roots.insert_store("docs", store);
+    let file = reference(b"a/b.txt");
+    assert!(matches!(roots.locate(&file), Err(FileError::NotLocal(_))));
+    assert_eq!(object_key(&file).unwrap(), "a/b.txt");
+    for key in ["../a", "/a", "a//b", ""] {
+        assert!(object_key(&forged(key)).is_err(), "{key}");
+    }
+    let bytes = FileRef {
+        key_bytes: Some("YQ==".to_owned()),
+        ..forged("a")
+    };
+    assert!(object_key(&bytes).is_err());
+}

@@ -2,7 +2,7 @@
 //!
 //! Every body is one JSON object with `"v"` (the version) and `"type"`. A body that cannot be
 //! decoded, or is of an unknown version, becomes a dead letter with its reason; it is never
-//! dropped. Changing, adding or removing a field is a new version.
+//! dropped. Once version 1 is released, changing, adding or removing a field is a new version.
 //!
 //! Nothing in a message names a secret, an endpoint, a command, or a path outside a root.
 
@@ -24,7 +24,7 @@ pub use cost::{Cost, NotACost};
 pub use ids::{CollectionId, RunId, TaskId};
 pub use outcome::{Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage};
 pub use schema::{schema, schema_names};
-pub use step::{FileRef, StepMessage, StepTag};
+pub use step::{FileRef, StepMessage, StepTag, Stored};
 
 /// The version of every message this build writes, and the only one it reads.
 pub const VERSION: u16 = 1;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cost, FileRef, RunId, TaskId, WireMessage};
+use super::{Cost, FileRef, RunId, Stored, TaskId, WireMessage};
 use crate::time::UnixMillis;
 
 /// How a task ended.
@@ -82,6 +82,9 @@ pub struct Outcome {
     /// The last step's answer, if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// The last step's answer, if it does not fit into a message: it is in the scratch store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Stored>,
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -92,7 +95,7 @@ pub struct Outcome {
     pub by_service: BTreeMap<String, Usage>,
     /// Attempts of the last step, 1 if the first one ended it.
     pub attempts: u32,
-    /// The file's size or modification time was not the published one when it was read.
+    /// The file's size, modification time or version was not the published one when it was read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub input_changed: bool,
     /// The worker that ended it.

@@ -42,6 +42,9 @@ pub struct StepMessage {
     /// Outputs of the steps before this one, by step name; at most 64 KiB in all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
+    /// Outputs that do not fit beside them, by step name: they are in the scratch store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<String, Stored>,
     /// What the steps before this one used, summed.
     #[serde(default, skip_serializing_if = "super::Usage::is_zero")]
     pub usage: super::Usage,
@@ -51,6 +54,17 @@ pub struct StepMessage {
     /// A call that the service has accepted and goes on with by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continuation: Option<Continuation>,
+}
+
+/// A JSON value in the scratch store. Where it is follows from the message and this, so that no
+/// message can name another place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stored {
+    /// Length of its JSON text.
+    pub bytes: u64,
+    /// SHA-256 of that text, hex.
+    pub sha256: String,
 }
 
 /// What a worker needs to ask for the result of a call that was accepted, and so was paid.
@@ -78,6 +92,7 @@ impl StepMessage {
             step: step.to_owned(),
             file,
             outputs: BTreeMap::new(),
+            stored: BTreeMap::new(),
             usage: super::Usage::default(),
             by_service: BTreeMap::new(),
             continuation: None,
@@ -141,6 +156,9 @@ pub struct FileRef {
     /// Modification time when it was published, if the root has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<UnixMillis>,
+    /// What an object store called this version of it when it was published, without quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// Media type guessed from the name, like `text/plain`.
     pub media_type: String,
 }

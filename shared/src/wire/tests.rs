@@ -269,10 +269,16 @@ fn a_full_message_has_every_property_of_its_schema() {
         key_bytes: Some("YQ==".to_owned()),
         size: 1,
         modified: Some(UnixMillis(1)),
+        etag: Some("1".to_owned()),
         media_type: "application/pdf".to_owned(),
     };
     let mut step = StepMessage::first(task, "invoices", "read", file);
     step.outputs = BTreeMap::from([("read".to_owned(), json!({"content": "x"}))]);
+    let stored = Stored {
+        bytes: 1,
+        sha256: "00".to_owned(),
+    };
+    step.stored = BTreeMap::from([("look".to_owned(), stored)]);
     step.usage.calls = 1;
     step.usage.cached_tokens = 1;
     step.usage.reasoning_tokens = 1;

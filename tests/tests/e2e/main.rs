@@ -15,5 +15,7 @@ mod programs;
 mod quotas;
 mod requests;
 mod run;
+mod scratch;
 mod stopping;
+mod stores;
 mod support;

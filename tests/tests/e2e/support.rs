@@ -108,12 +108,15 @@ impl Sim {
 /// A directory for one test, with files, a configuration and room for output.
 pub(crate) struct Place {
     dir: TempDir,
+    /// Variables of the processes.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
+            variables: Vec::new(),
         }
     }
 
@@ -165,7 +168,7 @@ chat = {{ model = "gpt-4o-mini", prompt = "Describe this." }}
     }
 
     pub(crate) fn filefleet(&self, name: &str, args: &[&str]) -> Process {
-        Process::filefleet(self.path(), name, args)
+        Process::filefleet_with(self.path(), name, args, &self.variables)
     }
 
     /// Runs a command to its end and returns its exit code and what it said on standard error.

@@ -9,7 +9,7 @@ mod service;
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use filefleet_shared::config::{
-    BrokerConfig, ConfigErrors, Document, RootConfig, Section, read_roots,
+    BrokerConfig, ConfigErrors, Document, RootConfig, Section, StoreConfig, read_roots,
 };
 
 use crate::retry::RetryPolicy;
@@ -28,6 +28,8 @@ pub struct Config {
     pub broker: Option<BrokerConfig>,
     /// `[root.NAME]`: where the files of each root are on this machine.
     pub roots: BTreeMap<String, RootConfig>,
+    /// `[scratch]`: where outputs go that do not fit into a message.
+    pub scratch: Option<StoreConfig>,
     /// `[worker]`.
     pub worker: WorkerConfig,
     /// `[retry]`.
@@ -83,6 +85,7 @@ impl Config {
         let mut root = document.root();
         let broker = BrokerConfig::read(&mut root);
         let roots = read_roots(&mut root);
+        let scratch = StoreConfig::read_scratch(&mut root);
         let worker = read_worker(&mut root);
         let retry = read_retry(&mut root);
         let (names, services) = service::read_all(&mut root);
@@ -96,6 +99,7 @@ impl Config {
         let config = Self {
             broker,
             roots,
+            scratch,
             worker,
             retry,
             services,

@@ -124,6 +124,7 @@ impl Config {
         Self {
             broker: None,
             roots: BTreeMap::new(),
+            scratch: None,
             worker: WorkerConfig::default(),
             retry: RetryPolicy::default(),
             services: BTreeMap::from([(service_name, service)]),

@@ -199,6 +199,7 @@ pub(crate) mod tests {
             key_bytes: None,
             size: 5,
             modified: None,
+            etag: None,
             media_type: "text/plain".to_owned(),
         };
         StepMessage::first(task, "default", "answer", file)

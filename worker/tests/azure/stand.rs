@@ -144,6 +144,7 @@ pub(crate) fn message(step: &BoundStep, media_type: &str) -> StepMessage {
         key_bytes: None,
         size: 5,
         modified: None,
+        etag: None,
         media_type: media_type.to_owned(),
     };
     StepMessage::first(task, &step.pipeline, &step.name, file)

@@ -59,6 +59,7 @@ fn message(name: &str) -> StepMessage {
         key_bytes: None,
         size: 5,
         modified: None,
+        etag: None,
         media_type: "text/plain".to_owned(),
     };
     StepMessage::first(task, "p", "ask", file)

@@ -65,7 +65,8 @@ pub(crate) async fn drive(
         stopped.clone(),
     ));
     // Until there is a file there is no run: nothing else starts, and no result is touched.
-    if let Some(ended) = first_file(&mut publisher, publishing.clone()).await {
+    let first = first_file(&mut publisher, publishing.clone(), &stop, &mut signals);
+    if let Some(ended) = first.await {
         return nothing_published(ended, args, json);
     }
     sink::roll_over(parts.out.path(), run).map_err(|error| collect_failed(error.into()))?;
@@ -124,9 +125,13 @@ type Publisher = JoinHandle<Result<Published, PublishError>>;
 async fn first_file(
     publisher: &mut Publisher,
     mut publishing: watch::Receiver<PublishProgress>,
+    stop: &watch::Sender<bool>,
+    signals: &mut Signals,
 ) -> Option<Result<Published, PublishError>> {
     tokio::select! {
         biased;
+        // A store that is away can keep it waiting.
+        () = signals.stop() => drop(stop.send_replace(true)),
         found = publishing.wait_for(|shown| shown.planned > 0) => {
             if found.is_ok() {
                 return None;

@@ -6,24 +6,17 @@ mod origin;
 mod prepare;
 mod spending;
 
-use filefleet_shared::files::canonical_directory;
-
 use self::prepare::Prepared;
 pub(crate) use self::spending::over;
-use crate::{
-    args::RunArgs,
-    exit::{CommandError, CommandResult},
-    signals::Signals,
-};
+use crate::{args::RunArgs, exit::CommandResult, signals::Signals};
 
-/// Runs a directory through a pipeline, or goes on where an interrupted run was.
+/// Runs the files of a directory or store through a pipeline, or goes on where an interrupted run was.
 pub(crate) async fn run(args: RunArgs, json: bool, signals: Signals) -> CommandResult {
-    let directory = canonical_directory(&args.dir).map_err(CommandError::usage)?;
     let Prepared {
         simulator,
         claim,
         parts,
-    } = prepare::prepare(&args, directory).await?;
+    } = prepare::prepare(&args).await?;
     let (broker, embedded) = (parts.broker.clone(), parts.embedded);
     let stats = parts.worker.stats();
     let result = Box::pin(drive::drive(parts, &args, json, signals)).await;

@@ -1,14 +1,12 @@
 //! Everything that can be wrong before a run starts, found before anything starts.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use filefleet_producer::{
     collect::CollectOptions,
     manifest::Header,
     publish::{PublishOptions, Windows},
+    scan::Source,
     sink::{self, FinishedFiles},
 };
 use filefleet_shared::{
@@ -36,6 +34,7 @@ use crate::{
     pipeline::{self, Entry},
     place::{OutDir, of_run},
     progress::tell,
+    stores::{self, Place},
 };
 
 /// Root under which the files of a `run` are; nobody else sees it.
@@ -58,9 +57,12 @@ pub(crate) struct Parts {
 }
 
 /// Checks everything, and opens or connects what the run needs.
-pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepared, CommandError> {
-    check_files(args, &directory)?;
+pub(crate) async fn prepare(args: &RunArgs) -> Result<Prepared, CommandError> {
+    let place = Place::of(&args.dir)?;
+    check_files(args, &place)?;
     let config = config(args)?;
+    let source = place.open(Some(&config))?;
+    let directory = source.name().map_err(CommandError::usage)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
     let simulator = if args.rehearse {
         Some(simulator(args).await?)
@@ -70,11 +72,6 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
     let rehearse = simulator.as_ref().map(Simulator::base_url);
     let catalog =
         Catalog::build(&config, &CatalogOptions { rehearse }).map_err(CommandError::usage)?;
-    let mut roots = Roots::new();
-    roots
-        .insert(ROOT, &directory, links(args.scan.follow))
-        .map_err(CommandError::usage)?;
-
     let out = begin(args)?;
     let rabbit = rabbit(args, &config)?;
     let claim = claim(args, &directory, &config, &entry, &out, rabbit.as_ref())?;
@@ -83,21 +80,23 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         Some(settings) => connect::open(settings).await?,
         None => Arc::new(EmbeddedBroker::open(&out.queue()).map_err(|error| not_opened(&error))?),
     };
-    let worker = Worker::new(
-        broker.clone(),
-        catalog,
-        roots,
-        settings(&config, process_name()),
-    )
-    .map_err(failed)?;
     let (run, skip) = which_run(&out)?;
-    let publish = publish_options(args, entry, directory, &out, run, skip)?;
+    let scratch = match stores::scratch(config.scratch.as_ref())? {
+        None if embedded => Some(stores::own_scratch(&out, run)?),
+        configured => configured,
+    };
+    let mut settings = settings(&config, process_name());
+    settings.scratch.clone_from(&scratch);
+    let roots = roots(args, &source)?;
+    let worker = Worker::new(broker.clone(), catalog, roots, settings).map_err(failed)?;
+    let publish = publish_options(args, entry, source, &out, run, skip)?;
     let collect = CollectOptions {
         run,
         pipeline: publish.pipeline.clone(),
         out_dir: out.path().to_owned(),
         collector: process_name(),
         host: host_name(),
+        scratch,
     };
     let parts = Parts {
         broker,
@@ -113,6 +112,20 @@ pub(crate) async fn prepare(args: &RunArgs, directory: PathBuf) -> Result<Prepar
         claim,
         parts,
     })
+}
+
+/// The one root of a run.
+fn roots(args: &RunArgs, source: &Source) -> Result<Roots, CommandError> {
+    let mut roots = Roots::new();
+    match source {
+        Source::Directory(directory) => drop(
+            roots
+                .insert(ROOT, directory, links(args.scan.follow))
+                .map_err(CommandError::usage)?,
+        ),
+        Source::Store(store) => roots.insert_store(ROOT, store.clone()),
+    }
+    Ok(roots)
 }
 
 /// The RabbitMQ that was asked for.
@@ -146,11 +159,14 @@ fn claim(
 }
 
 /// Which files, and that results do not get among them.
-fn check_files(args: &RunArgs, directory: &Path) -> Result<(), CommandError> {
+fn check_files(args: &RunArgs, place: &Place) -> Result<(), CommandError> {
     scan_options(&args.scan, Vec::new())
         .check()
         .map_err(CommandError::usage)?;
-    if args.out.canonicalize().is_ok_and(|out| out == directory) {
+    let Place::Directory(directory) = place else {
+        return Ok(());
+    };
+    if args.out.canonicalize().is_ok_and(|out| out == *directory) {
         return Err(CommandError::usage(format!(
             "{} is the directory of the files, and results in it would be taken for files: give \
              another one with -o",
@@ -250,7 +266,7 @@ fn which_run(out: &OutDir) -> Result<(RunId, Option<Arc<FinishedFiles>>), Comman
 fn publish_options(
     args: &RunArgs,
     entry: Entry,
-    directory: PathBuf,
+    source: Source,
     out: &OutDir,
     run: RunId,
     skip: Option<Arc<FinishedFiles>>,
@@ -259,7 +275,7 @@ fn publish_options(
     Ok(PublishOptions {
         run,
         root: ROOT.to_owned(),
-        directory,
+        source,
         pipeline: entry.pipeline,
         step: entry.step,
         service: entry.service,

@@ -69,7 +69,7 @@ fn publish_options(dir: &TempDir, state: &TempDir, run: RunId) -> PublishOptions
         services: Vec::new(),
         run,
         root: "docs".to_owned(),
-        directory: dir.path().to_owned(),
+        source: crate::scan::Source::Directory(dir.path().to_owned()),
         pipeline: "demo".to_owned(),
         step: "only".to_owned(),
         service: "gpt".to_owned(),

@@ -26,7 +26,7 @@ async fn a_huge_file_is_a_small_message_and_an_empty_one_a_task() {
 async fn a_missing_directory_is_said_before_anything_is_written() {
     let (dir, state) = (tree(&[]), tempfile::tempdir().unwrap());
     let mut options = options(&dir, &state, RunId::mint());
-    options.directory = dir.path().join("gone");
+    options.source = Source::Directory(dir.path().join("gone"));
     let error = published(&Watched::new(), &options).await.unwrap_err();
     assert!(
         matches!(error, PublishError::Scan(ScanError::NoSuchDirectory(_))),

@@ -8,7 +8,7 @@ use crate::{
     wire::{
         Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef, FleetState,
         Outcome, OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId, RunOpened,
-        Status, StepMessage, TaskId, Timings, Usage, VERSION,
+        Status, StepMessage, Stored, TaskId, Timings, Usage, VERSION,
     },
 };
 
@@ -42,16 +42,25 @@ pub(super) fn answer() -> impl Strategy<Value = Value> {
 fn file() -> impl Strategy<Value = FileRef> {
     let key_bytes = option::of(any::<String>());
     let modified = option::of(instant());
-    (any::<[String; 3]>(), key_bytes, any::<u64>(), modified).prop_map(
-        |([root, key, media_type], key_bytes, size, modified)| FileRef {
-            root,
-            key,
-            key_bytes,
-            size,
-            modified,
-            media_type,
-        },
+    let etag = option::of(any::<String>());
+    (
+        any::<[String; 3]>(),
+        key_bytes,
+        any::<u64>(),
+        modified,
+        etag,
     )
+        .prop_map(
+            |([root, key, media_type], key_bytes, size, modified, etag)| FileRef {
+                root,
+                key,
+                key_bytes,
+                size,
+                modified,
+                etag,
+                media_type,
+            },
+        )
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
@@ -76,6 +85,10 @@ fn usage() -> impl Strategy<Value = Usage> {
     )
 }
 
+fn stored() -> impl Strategy<Value = Stored> {
+    (any::<u64>(), any::<String>()).prop_map(|(bytes, sha256)| Stored { bytes, sha256 })
+}
+
 pub(super) fn step() -> impl Strategy<Value = StepMessage> {
     let outputs = btree_map(any::<String>(), answer(), 0..3);
     (
@@ -83,15 +96,16 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
         any::<u64>(),
         any::<[String; 3]>(),
         file(),
-        outputs,
+        (outputs, btree_map(any::<String>(), stored(), 0..3)),
         usage(),
         option::of((answer(), instant())),
     )
         .prop_map(
-            |(run, seq, [pipeline, step, service], file, outputs, usage, accepted)| {
+            |(run, seq, [pipeline, step, service], file, (outputs, stored), usage, accepted)| {
                 let task = TaskId { run, seq };
                 let step = StepMessage {
                     outputs,
+                    stored,
                     usage,
                     by_service: [(service, usage)].into(),
                     ..StepMessage::first(task, &pipeline, &step, file)
@@ -121,6 +135,7 @@ fn failure() -> impl Strategy<Value = Failure> {
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     // `null` as an answer is not told apart from none.
     let output = option::of(answer().prop_filter("not null", |value| !value.is_null()));
+    let output = (output, option::of(stored()));
     let ended = (status(), output, option::of(failure()), usage());
     let seen = (
         any::<u32>(),
@@ -129,7 +144,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
         any::<[u64; 3]>(),
     );
     (step(), ended, seen).prop_map(|(step, ended, seen)| {
-        let (status, output, failure, usage) = ended;
+        let (status, (output, stored), failure, usage) = ended;
         let (attempts, input_changed, worker, [started, finished, call_ms]) = seen;
         Outcome {
             v: VERSION,
@@ -141,6 +156,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
             pipeline: step.pipeline,
             step: step.step,
             output,
+            stored,
             failure,
             usage,
             by_service: step.by_service,
