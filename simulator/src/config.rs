@@ -119,7 +119,7 @@ impl Default for Quotas {
     }
 }
 
-/// Share of requests that fail, each 0 to 1 and in sum at most 1.
+/// Share of requests that fail, each 0 to 1, and in sum at most 1 without `invalid_json`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
     /// 429 although the quota has room.
@@ -132,6 +132,8 @@ pub struct Faults {
     pub reset: f64,
     /// 200 with a body that is not JSON. The answer is paid.
     pub malformed: f64,
+    /// 200 of chat with an answer that is not the JSON that was asked for, apart from the others.
+    pub invalid_json: f64,
 }
 
 impl Faults {
@@ -185,6 +187,7 @@ impl SimulatorConfig {
         // A sum of shares like 0.1 + 0.2 + 0.7 may exceed 1 by rounding.
         if rates.iter().any(|rate| !(0.0..=1.0).contains(rate))
             || !(0.0..=1.0).contains(&self.search.document_failures)
+            || !(0.0..=1.0).contains(&self.faults.invalid_json)
             || rates.iter().sum::<f64>() > 1.0 + 1e-9
         {
             return Err(ConfigError::FaultRates);

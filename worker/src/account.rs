@@ -16,8 +16,13 @@ pub(crate) fn account(lane: &Lane, result: &Result<Reply, CallError>, continues:
         ..Usage::default()
     };
     let used = match result {
+        // More than one if there were questions about an answer.
         Ok(Reply::Answered(answer)) => Usage {
-            calls: one.calls,
+            calls: if continues {
+                0
+            } else {
+                answer.usage.calls.max(1)
+            },
             ..answer.usage
         },
         Ok(Reply::Accepted(accepted)) => Usage {
@@ -50,6 +55,8 @@ pub(crate) fn account(lane: &Lane, result: &Result<Reply, CallError>, continues:
         lane.stats.answered.add(1);
     }
     judge(lane, result);
+    // The one was counted when it was made.
+    lane.stats.calls.add(used.calls.saturating_sub(1));
     lane.stats.input_tokens.add(used.input_tokens);
     lane.stats.output_tokens.add(used.output_tokens);
     used

@@ -15,6 +15,8 @@ use crate::{
     context::{Context, Lane},
     input,
     outcome::{self, Ended},
+    retry::RetryPolicy,
+    route,
     service::{Accepted, Answer, BoundStep, CallError, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
@@ -41,6 +43,9 @@ pub(crate) async fn handle(
     let Some(step) = context.catalog.step(&message.pipeline, &message.step) else {
         return unknown(context, envelope, &message);
     };
+    if let Some(verdict) = route::past(context, &message, &envelope.headers, step) {
+        return verdict;
+    }
     let mut attempts = Attempts {
         context,
         lane,
@@ -152,13 +157,13 @@ impl Attempts<'_> {
         let loaded = if self.step.call.needs_content() && !continues {
             match input::load(self.context, self.step, &self.message.file).await {
                 Ok(loaded) => loaded,
-                Err(error) if error.may_pass() && self.attempt() < self.context.retry.attempts => {
+                Err(error) if error.may_pass() && self.attempt() < self.retry().attempts => {
                     tracing::warn!(
                         run = %self.message.run, seq = self.message.seq, %error,
                         "put off: the file cannot be read here now",
                     );
                     self.counted = 1;
-                    return self.later(self.context.retry.wait(self.attempt()), error.cause());
+                    return self.later(self.retry().wait(self.attempt()), error.cause());
                 }
                 Err(error) => return self.failed(error.cause(), error.to_string()),
             }
@@ -180,7 +185,7 @@ impl Attempts<'_> {
                 Called::NotStarted => return self.later(SOON, "draining"),
                 Called::Paused => return self.later(SOON, "paused"),
             };
-            match decide(&error, self.situation(&error), &self.context.retry) {
+            match decide(&error, self.situation(&error), self.retry()) {
                 Decision::Hold(wait) => {
                     if let Some(verdict) = self.hold(wait).await {
                         return verdict;
@@ -197,6 +202,10 @@ impl Attempts<'_> {
                 Decision::Fail { cause, detail } => return self.failed(&cause, detail),
             }
         }
+    }
+
+    fn retry(&self) -> &RetryPolicy {
+        self.step.retry.as_ref().unwrap_or(&self.context.retry)
     }
 
     /// The number of the current attempt, from 1.
@@ -296,6 +305,7 @@ impl Attempts<'_> {
             input_changed: self.input_changed,
             failure: None,
             service: Some(self.step.service.clone()),
+            skipped: false,
         }
     }
 
@@ -314,19 +324,8 @@ impl Attempts<'_> {
     }
 
     fn succeeded(&self, answer: Answer) -> Verdict {
-        let next = self
-            .step
-            .next
-            .as_deref()
-            .and_then(|name| self.context.catalog.step(&self.message.pipeline, name));
-        outcome::succeeded(
-            self.context,
-            self.message,
-            &self.envelope.headers,
-            self.ended(),
-            answer,
-            next,
-        )
+        let headers = &self.envelope.headers;
+        route::after(self.context, self.message, headers, self.ended(), answer)
     }
 }
 

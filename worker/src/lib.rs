@@ -13,6 +13,7 @@ mod input;
 mod limiter;
 mod outcome;
 pub mod retry;
+mod route;
 pub mod service;
 pub mod verdict;
 mod worker;

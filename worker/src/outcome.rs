@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
-    service::{Accepted, Answer, BoundStep},
+    service::{Accepted, BoundStep},
 };
 
 /// Outputs of earlier steps that travel in a message, all together.
@@ -33,6 +33,8 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<(String, String)>,
     /// The service that was called.
     pub(crate) service: Option<String>,
+    /// No step of the file was tried: no condition held.
+    pub(crate) skipped: bool,
 }
 
 impl Ended {
@@ -40,46 +42,36 @@ impl Ended {
     pub(crate) fn failure(attempts: u32, cause: &str, detail: String) -> Self {
         Self {
             attempts,
+            failure: Some((cause.to_owned(), detail)),
+            ..Self::untried(Usage::default())
+        }
+    }
+
+    /// A step that was not tried, after steps that used `usage`.
+    pub(crate) fn untried(usage: Usage) -> Self {
+        Self {
+            attempts: 0,
             started: UnixMillis::now(),
             call_ms: 0,
-            usage: Usage::default(),
+            usage,
             input_changed: false,
-            failure: Some((cause.to_owned(), detail)),
+            failure: None,
             service: None,
+            skipped: false,
         }
     }
 }
 
-/// The outcome of a step that was the last, or the message of the next one.
-pub(crate) fn succeeded(
+/// The message of the next step; `following` has the outputs and the usage so far.
+pub(crate) fn go_on(
     context: &Context,
     message: &StepMessage,
     headers: &Headers,
     ended: Ended,
-    answer: Answer,
-    next: Option<&BoundStep>,
-) -> Verdict {
-    match next {
-        Some(next) => go_on(context, message, headers, ended, answer, next),
-        None => last(context, message, headers, ended, answer.output),
-    }
-}
-
-fn go_on(
-    context: &Context,
-    message: &StepMessage,
-    headers: &Headers,
-    ended: Ended,
-    answer: Answer,
+    mut following: StepMessage,
     next: &BoundStep,
 ) -> Verdict {
-    let mut following = message.clone();
-    following
-        .outputs
-        .insert(message.step.clone(), answer.output);
     following.step.clone_from(&next.name);
-    following.continuation = None;
-    following.usage = ended.usage;
     let outputs = serde_json::to_vec(&following.outputs).map_or(usize::MAX, |json| json.len());
     if outputs > MAX_OUTPUTS_BYTES {
         let detail = format!("outputs of {outputs} bytes, {MAX_OUTPUTS_BYTES} fit in a message");
@@ -128,14 +120,15 @@ pub(crate) fn continued(
     }
 }
 
-fn last(
+/// The outcome of a file that has no steps left.
+pub(crate) fn last(
     context: &Context,
     message: &StepMessage,
     headers: &Headers,
     ended: Ended,
-    output: Value,
+    output: Option<Value>,
 ) -> Verdict {
-    let outcome = record(context, message, Status::Succeeded, Some(output), &ended);
+    let outcome = record(context, message, Status::Succeeded, output, &ended);
     match publishable(&outcome, headers) {
         Ok(outcome) if outcome.body.len() > MAX_BODY_BYTES => {
             let detail = format!(
@@ -228,6 +221,7 @@ fn record(
         usage: ended.usage,
         attempts: ended.attempts,
         input_changed: ended.input_changed,
+        skipped: ended.skipped,
         worker: context.worker.clone(),
         timings: Timings {
             started: ended.started,

@@ -37,6 +37,8 @@ pub(super) struct Line<'a> {
     media_type: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     input_changed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    skipped: bool,
     worker: &'a str,
     started: UnixMillis,
     finished: UnixMillis,
@@ -65,6 +67,7 @@ impl<'a> From<&'a Outcome> for Line<'a> {
             modified: outcome.file.modified,
             media_type: &outcome.file.media_type,
             input_changed: outcome.input_changed,
+            skipped: outcome.skipped,
             worker: &outcome.worker,
             started: outcome.timings.started,
             finished: outcome.timings.finished,
@@ -81,6 +84,8 @@ pub(crate) struct CountedLine<'a> {
     pub(super) status: Status,
     #[serde(default, borrow)]
     pub(super) cause: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) skipped: bool,
     pub(super) usage: Usage,
     pub(super) finished: UnixMillis,
     pub(super) call_ms: u64,
@@ -94,6 +99,7 @@ impl<'a> From<&'a Outcome> for CountedLine<'a> {
             seq: outcome.seq,
             status: outcome.status,
             cause: failure.map(|failure| Cow::Borrowed(failure.cause.as_str())),
+            skipped: outcome.skipped,
             usage: outcome.usage,
             finished: outcome.timings.finished,
             call_ms: outcome.timings.call_ms,

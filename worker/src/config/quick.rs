@@ -108,6 +108,9 @@ impl Config {
         let step = StepConfig {
             name: step,
             service: service_name.clone(),
+            when: None,
+            timeout: None,
+            retry: None,
             written: None,
             action: Action::Chat(ChatConfig {
                 model,
@@ -115,6 +118,7 @@ impl Config {
                 system: None,
                 parameters: ChatParameters::default(),
                 json: false,
+                schema: None,
                 detail: Detail::default(),
                 content: ContentMode::default(),
             }),

@@ -3,6 +3,7 @@
 pub mod azure;
 mod catalog;
 pub mod command;
+mod condition;
 mod detail;
 pub mod docintel;
 pub mod http;
@@ -21,11 +22,14 @@ use filefleet_shared::wire::{StepMessage, Usage};
 use serde_json::Value;
 
 pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
+pub use condition::Condition;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
 
 /// One step of a pipeline, bound to the service that carries it out.
 ///
-/// Implementations never retry and never wait: the worker owns retries, deadlines and limits.
+/// Implementations never retry and never wait: the worker owns retries, deadlines and limits. A
+/// call may put a second question about a first answer (chat does where it does not satisfy its
+/// schema), within the deadline of the one call.
 #[async_trait]
 pub trait Service: Send + Sync {
     /// Makes one call for one file.
@@ -145,6 +149,26 @@ impl CallError {
             cause: cause.into(),
             detail: detail.into(),
             usage: Usage::default(),
+        }
+    }
+
+    /// The same error after calls that were answered: a refusal counts them too.
+    #[must_use]
+    pub fn after(self, paid: &Usage) -> Self {
+        match self {
+            Self::Rejected {
+                cause,
+                detail,
+                mut usage,
+            } => {
+                usage.add(paid);
+                Self::Rejected {
+                    cause,
+                    detail,
+                    usage,
+                }
+            }
+            other => other,
         }
     }
 

@@ -6,19 +6,21 @@ mod content;
 mod endpoint;
 mod request;
 mod response;
+mod schema;
 
 use std::{sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
+use filefleet_shared::wire::StepMessage;
 use reqwest::{
     Client, Url,
-    header::{HeaderMap, HeaderName, InvalidHeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
 use secrecy::SecretString;
 
 use super::{
-    CallError, Prompt, Reply, Service, StepInput,
-    transport::{TASK, failure, read_body, task, without_key},
+    Answer, CallError, Prompt, Reply, Service, StepInput,
+    transport::{self, TASK, failure, read_body, task, without_key},
 };
 pub(crate) use access::Access;
 use content::Content;
@@ -26,6 +28,9 @@ pub use content::ContentMode;
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
+use response::Said;
+use schema::Mismatch;
+pub use schema::{AnswerSchema, SchemaMode};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
@@ -42,6 +47,8 @@ pub struct ChatConfig {
     pub parameters: ChatParameters,
     /// The answer must be JSON.
     pub json: bool,
+    /// The answer must satisfy it, and is the output.
+    pub schema: Option<Arc<AnswerSchema>>,
     /// How closely images are looked at.
     pub detail: Detail,
     /// What of the file is sent.
@@ -74,8 +81,8 @@ impl Chat {
         })
     }
 
-    /// The JSON of the request, and nothing else: what cannot be sent is found before it is.
-    fn body(&self, input: &StepInput<'_>) -> Result<Vec<u8>, CallError> {
+    /// Everything that is sent of the file: what cannot be sent is found before it is.
+    fn question<'a>(&self, input: &'a StepInput<'_>) -> Result<Question<'a>, CallError> {
         let config = &self.config;
         let content = if self.needs_content() {
             let media_type = &input.message.file.media_type;
@@ -83,37 +90,51 @@ impl Chat {
         } else {
             Content::Nothing
         };
-        let text = content.text();
         let render = |prompt: &Prompt| {
-            let rendered = prompt.render(input.message, text);
+            let rendered = prompt.render(input.message, content.text());
             rendered.map_err(|error| error.into_call("prompt"))
         };
-        let system = config.system.as_deref().map(render).transpose()?;
-        let prompt = render(&config.prompt)?;
+        Ok(Question {
+            system: config.system.as_deref().map(render).transpose()?,
+            prompt: render(&config.prompt)?,
+            content,
+        })
+    }
+
+    /// The JSON of the request; `again` has an answer that was given, and why it is none.
+    fn body(
+        &self,
+        question: &Question<'_>,
+        again: Option<(&str, &str)>,
+    ) -> Result<Vec<u8>, CallError> {
+        let Question {
+            system,
+            prompt,
+            content,
+        } = question;
+        let text = content.text();
         let appended = if self.text_has_a_place() { "" } else { text };
-        let request = ChatRequest::new(config, self.max_tokens)
-            .system(system.as_deref())
-            .user(&prompt, appended, &content);
-        let capacity = prompt.len() + input.content.len() / 3 * 4 + 1024;
-        let mut body = Vec::with_capacity(capacity);
+        let schema = self.config.schema.as_deref();
+        let mut request = ChatRequest::new(&self.config, self.max_tokens)
+            .system(
+                system.as_deref(),
+                schema.and_then(AnswerSchema::instruction),
+            )
+            .user(prompt, appended, content);
+        if let Some((answer, why)) = again {
+            request = request.again(answer, why);
+        }
+        let mut body = Vec::with_capacity(prompt.len() + content.bytes() / 3 * 4 + 1024);
         serde_json::to_writer(&mut body, &request).map_err(|error| {
             CallError::Misconfigured(format!("cannot write the request: {error}"))
         })?;
         Ok(body)
     }
 
-    fn text_has_a_place(&self) -> bool {
-        let config = &self.config;
-        config.prompt.mentions_text() || config.system.as_deref().is_some_and(Prompt::mentions_text)
-    }
-}
-
-#[async_trait]
-impl Service for Chat {
-    async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
-        let body = self.body(&input)?;
+    /// One request, and what the model said to it.
+    async fn ask(&self, body: Vec<u8>, task: Option<HeaderValue>) -> Result<Said, CallError> {
         let mut headers = self.headers.clone();
-        if let Some(task) = task(input.message) {
+        if let Some(task) = task {
             headers.insert(REQUEST_ID, task.clone());
             headers.insert(TASK, task);
         }
@@ -126,8 +147,7 @@ impl Service for Chat {
         let status = response.status();
         if status.is_success() {
             let body = read_body(response).await?;
-            let answer = response::interpret(&body, self.config.json);
-            return answer.map(Reply::Answered).map_err(CallError::called);
+            return response::read(&body).map_err(CallError::called);
         }
         let headers = response.headers().clone();
         // The status alone says enough if the body does not come.
@@ -135,6 +155,68 @@ impl Service for Chat {
         let body = without_key(&body, self.key.as_ref());
         let now = SystemTime::now();
         Err(classify::classify(status, &headers, body.as_bytes(), now))
+    }
+
+    /// Asks once more, with the answer and what is wrong with it.
+    ///
+    /// Not a retry: it is another question. A request that fails in between fails the attempt, and
+    /// a retry begins with the first question again.
+    async fn ask_again(
+        &self,
+        schema: &AnswerSchema,
+        question: &Question<'_>,
+        first: Said,
+        why: &Mismatch,
+        message: &StepMessage,
+    ) -> Result<Answer, CallError> {
+        let body = self.body(question, Some((&first.text, &why.request())))?;
+        let said = self.ask(body, transport::task_again(message)).await;
+        let mut paid = first.usage;
+        let said = said.map_err(|error| error.after(&paid))?;
+        paid.add(&said.usage);
+        match said.structured(schema) {
+            Ok(answer) => Ok(Answer {
+                usage: paid,
+                ..answer
+            }),
+            Err(still) => Err(CallError::Rejected {
+                cause: "invalid_output".into(),
+                detail: still.detail,
+                usage: paid,
+            }),
+        }
+    }
+
+    fn text_has_a_place(&self) -> bool {
+        let config = &self.config;
+        config.prompt.mentions_text() || config.system.as_deref().is_some_and(Prompt::mentions_text)
+    }
+}
+
+/// What is asked about one file.
+struct Question<'a> {
+    system: Option<String>,
+    prompt: String,
+    content: Content<'a>,
+}
+
+#[async_trait]
+impl Service for Chat {
+    async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
+        let question = self.question(&input)?;
+        let body = self.body(&question, None)?;
+        let said = self.ask(body, task(input.message)).await?;
+        let answer = match self.config.schema.as_deref() {
+            None => said.answer(self.config.json)?,
+            Some(schema) => match said.structured(schema) {
+                Ok(answer) => answer,
+                Err(why) => {
+                    self.ask_again(schema, &question, said, &why, input.message)
+                        .await?
+                }
+            },
+        };
+        Ok(Reply::Answered(answer))
     }
 
     fn needs_content(&self) -> bool {

@@ -149,6 +149,7 @@ fn config(prompt: &str) -> ChatConfig {
         system: None,
         parameters: ChatParameters::default(),
         json: false,
+        schema: None,
         detail: Detail::Low,
         content: ContentMode::Auto,
     }
@@ -175,7 +176,8 @@ fn body(config: ChatConfig, content: &'static [u8]) -> Result<Value, CallError> 
         message: &step,
         content: Bytes::from_static(content),
     };
-    let bytes = chat_at("http://127.0.0.1:1", None, config).body(&input)?;
+    let chat = chat_at("http://127.0.0.1:1", None, config);
+    let bytes = chat.body(&chat.question(&input)?, None)?;
     Ok(serde_json::from_slice(&bytes).unwrap())
 }
 
