@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{OcrConfig, Quirk, SearchConfig};
+use crate::{EntraConfig, OcrConfig, Quirk, SearchConfig};
 
 /// Behaviour of the service. The default answers at once, without quotas, faults or quirks.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub struct SimulatorConfig {
     /// Whether it answers at all.
     pub down: Down,
     /// The key that requests must carry (Bearer, or in the header of the service); any or none if
-    /// `None`.
+    /// `None`. A token that was issued here does as well.
     pub require_key: Option<String>,
     /// The models (Azure: deployments) that exist; every name if `None`.
     pub models: Option<Vec<String>>,
@@ -39,6 +39,8 @@ pub struct SimulatorConfig {
     pub ocr: OcrConfig,
     /// How search indexes behave.
     pub search: SearchConfig,
+    /// Who gets tokens in place of keys.
+    pub entra: EntraConfig,
 }
 
 impl Default for SimulatorConfig {
@@ -59,6 +61,7 @@ impl Default for SimulatorConfig {
             keep_alive: Duration::from_millis(100),
             ocr: OcrConfig::default(),
             search: SearchConfig::default(),
+            entra: EntraConfig::default(),
         }
     }
 }

@@ -173,6 +173,7 @@ fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) 
     let OpenAiConfig {
         endpoint,
         key: _,
+        entra: _,
         organization: _,
         max_tokens_field,
     } = openai;

@@ -138,6 +138,7 @@ fn service_at(endpoint: Endpoint, key: Option<Secret>) -> ServiceConfig {
     ServiceConfig::new(ServiceKind::OpenAi(OpenAiConfig {
         endpoint,
         key,
+        entra: None,
         organization: None,
         max_tokens_field: None,
     }))

@@ -1,3 +1,4 @@
+mod entra;
 mod kinds;
 mod pipelines;
 

@@ -6,7 +6,9 @@ use filefleet_shared::{broker::polls_of, config::SecretError};
 use reqwest::{Client, Url, header::InvalidHeaderValue};
 
 use super::{
-    Condition, Service, azure, command, docintel, http,
+    Condition, Service, azure, command, docintel,
+    entra::EntraError,
+    http,
     openai::{self, EndpointError},
     transport, vision,
 };
@@ -73,6 +75,9 @@ pub enum BuildError {
     /// Its key cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Nobody can be asked for its tokens.
+    #[error(transparent)]
+    Entra(#[from] EntraError),
     /// Its key or organization has characters that no header can have.
     #[error("service.{service}: the key or organization cannot be sent in a header: {source}")]
     Header {

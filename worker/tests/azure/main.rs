@@ -8,6 +8,7 @@
 )]
 
 mod docintel;
+mod entra;
 mod spec;
 mod stand;
 mod vision;

@@ -2,20 +2,21 @@
 
 use std::time::SystemTime;
 
-use filefleet_shared::{config::Secret, wire::StepMessage};
+use filefleet_shared::wire::StepMessage;
 use reqwest::{
     Client, RequestBuilder, Response,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderMap, HeaderName},
 };
-use secrecy::{ExposeSecret, SecretString};
 
 use super::{Endpoint, classify};
 use crate::{
     config::{AzureConfig, ServiceConfig},
     service::{
         BuildError, CallError, CatalogOptions, catalog,
+        entra::COGNITIVE_SCOPE,
         openai::EndpointError,
-        transport::{self, TASK, failure, read_body, without_key},
+        signer::{Credential, Signer},
+        transport::{self, TASK},
     },
 };
 
@@ -27,8 +28,7 @@ pub(crate) struct Access {
     pub(crate) client: Client,
     /// Where calls go: in a rehearsal, to the simulator.
     pub(crate) endpoint: Endpoint,
-    key: Option<SecretString>,
-    headers: HeaderMap,
+    signer: Signer,
 }
 
 impl Access {
@@ -40,39 +40,26 @@ impl Access {
         config: &AzureConfig,
         options: &CatalogOptions,
     ) -> Result<Self, BuildError> {
-        let (endpoint, key) = match &options.rehearse {
-            Some(base) => {
-                let endpoint = config.endpoint.rehearsed(base).map_err(|message| {
-                    let key = "endpoint";
-                    BuildError::Simulator {
-                        service: name.to_owned(),
-                        source: EndpointError { key, message },
-                    }
-                })?;
-                (endpoint, None)
-            }
-            None => {
-                let key = config.key.as_ref().map(Secret::resolve).transpose()?;
-                (config.endpoint.clone(), key)
-            }
-        };
-        let client = catalog::client(name, service, endpoint.base())?;
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &key {
-            let mut value = HeaderValue::try_from(key.expose_secret()).map_err(|source| {
-                BuildError::Header {
+        let endpoint = match &options.rehearse {
+            Some(base) => config.endpoint.rehearsed(base).map_err(|message| {
+                let key = "endpoint";
+                BuildError::Simulator {
                     service: name.to_owned(),
-                    source,
+                    source: EndpointError { key, message },
                 }
-            })?;
-            value.set_sensitive(true);
-            headers.insert(KEY, value);
-        }
+            })?,
+            None => config.endpoint.clone(),
+        };
+        let credential = Credential {
+            key: config.key.as_ref(),
+            header: KEY,
+            prefix: "",
+            entra: config.entra.as_ref().map(|entra| (entra, COGNITIVE_SCOPE)),
+        };
         Ok(Self {
-            client,
+            client: catalog::client(name, service, endpoint.base())?,
             endpoint,
-            key,
-            headers,
+            signer: Signer::new(name, &credential, options)?,
         })
     }
 
@@ -85,20 +72,14 @@ impl Access {
         request: RequestBuilder,
         message: &StepMessage,
     ) -> Result<Response, CallError> {
-        let mut headers = self.headers.clone();
-        if let Some(task) = transport::task(message) {
-            headers.insert(TASK, task);
-        }
-        request.headers(headers).send().await.map_err(failure)
+        let mut headers = HeaderMap::new();
+        headers.extend(transport::task(message).map(|task| (TASK, task)));
+        self.signer.send(request, headers).await
     }
 
     /// What an answer means that is not a success.
     pub(crate) async fn refused(&self, response: Response) -> CallError {
-        let status = response.status();
-        let headers = response.headers().clone();
-        // The status alone says enough if the body does not come.
-        let body = read_body(response).await.unwrap_or_default();
-        let body = without_key(&body, self.key.as_ref());
+        let (status, headers, body) = self.signer.open(response).await;
         classify::classify(status, &headers, body.as_bytes(), SystemTime::now())
     }
 }

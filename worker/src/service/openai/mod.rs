@@ -3,36 +3,32 @@
 mod access;
 mod classify;
 mod content;
+mod door;
 mod endpoint;
 mod request;
 mod response;
 mod schema;
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use filefleet_shared::wire::StepMessage;
-use reqwest::{
-    Client, Url,
-    header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
-};
-use secrecy::SecretString;
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
 
 use super::{
     Answer, CallError, Prompt, Reply, Service, StepInput,
-    transport::{self, TASK, failure, read_body, task, without_key},
+    transport::{read_body, task, task_again},
 };
 pub(crate) use access::Access;
 use content::Content;
 pub use content::ContentMode;
+use door::Door;
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
 use response::Said;
 use schema::Mismatch;
 pub use schema::{AnswerSchema, SchemaMode};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
 /// What a step asks of a chat model.
 #[derive(Clone, Debug)]
@@ -57,25 +53,19 @@ pub struct ChatConfig {
 
 /// One chat step, bound to its endpoint.
 pub(crate) struct Chat {
-    client: Client,
-    url: Url,
-    headers: HeaderMap,
-    key: Option<SecretString>,
+    door: Door,
     config: ChatConfig,
     max_tokens: MaxTokensField,
 }
 
 impl Chat {
     /// # Errors
-    /// The key or organization cannot be sent in a header.
+    /// The organization cannot be sent in a header.
     pub(crate) fn new(access: &Access, config: ChatConfig) -> Result<Self, InvalidHeaderValue> {
         // As the real service wants it, also in a rehearsal.
         let field = access.real.max_tokens_field(&config.model);
         Ok(Self {
-            headers: access.headers()?,
-            url: access.endpoint.chat_url(&config.model),
-            client: access.client.clone(),
-            key: access.key.clone(),
+            door: Door::new(access, access.endpoint.chat_url(&config.model))?,
             max_tokens: access.max_tokens_field.unwrap_or(field),
             config,
         })
@@ -133,28 +123,9 @@ impl Chat {
 
     /// One request, and what the model said to it.
     async fn ask(&self, body: Vec<u8>, task: Option<HeaderValue>) -> Result<Said, CallError> {
-        let mut headers = self.headers.clone();
-        if let Some(task) = task {
-            headers.insert(REQUEST_ID, task.clone());
-            headers.insert(TASK, task);
-        }
-        let request = self
-            .client
-            .post(self.url.clone())
-            .headers(headers)
-            .body(body);
-        let response = request.send().await.map_err(failure)?;
-        let status = response.status();
-        if status.is_success() {
-            let body = read_body(response).await?;
-            return response::read(&body).map_err(CallError::called);
-        }
-        let headers = response.headers().clone();
-        // The status alone says enough if the body does not come.
-        let body = read_body(response).await.unwrap_or_default();
-        let body = without_key(&body, self.key.as_ref());
-        let now = SystemTime::now();
-        Err(classify::classify(status, &headers, body.as_bytes(), now))
+        let response = self.door.post(body, task).await?;
+        let body = read_body(response).await?;
+        response::read(&body).map_err(CallError::called)
     }
 
     /// Asks once more, with the answer and what is wrong with it.
@@ -170,7 +141,7 @@ impl Chat {
         message: &StepMessage,
     ) -> Result<Answer, CallError> {
         let body = self.body(question, Some((&first.text, &why.request())))?;
-        let said = self.ask(body, transport::task_again(message)).await;
+        let said = self.ask(body, task_again(message)).await;
         let mut paid = first.usage;
         let said = said.map_err(|error| error.after(&paid))?;
         paid.add(&said.usage);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use reqwest::header::AUTHORIZATION;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::service::{Answer, tests::message, transport};
+use crate::service::{Answer, signer::Signer, tests::message, transport};
 
 fn endpoint(text: &str, dialect: Option<Dialect>, version: Option<&str>) -> Endpoint {
     Endpoint::parse(text, dialect, version).unwrap()
@@ -159,7 +161,9 @@ fn chat_at(base: &str, key: Option<&str>, config: ChatConfig) -> Chat {
     let endpoint = endpoint(base, None, None);
     let access = Access {
         client: transport::client(endpoint.base(), 4, std::time::Duration::from_secs(5)).unwrap(),
-        key: key.map(SecretString::from),
+        signer: key.map_or_else(Signer::nobody, |key| {
+            Signer::key(AUTHORIZATION, "Bearer ", SecretString::from(key)).unwrap()
+        }),
         real: endpoint.clone(),
         endpoint,
         organization: None,
