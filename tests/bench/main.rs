@@ -9,6 +9,7 @@
 
 mod bare;
 mod publish;
+mod quota;
 mod speed;
 mod stand;
 mod worker;
@@ -22,15 +23,25 @@ usage: bench [NAME ...]      all of them without a name
   run      10,000 files, 200 ms a call, 500 in flight: `run` against the ideal
   fleet    the same with publish, three workers and collect on RabbitMQ
   worker   CPU of a worker per task against a bare loop
-  publish  rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000";
+  publish  rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000
+  quota    100 requests a second, 1, 4 and 16 workers: goodput and 429s
+  tokens   a quota of tokens, and one of requests beside it
+  churn    4 workers, then 16, then 2
+  halved   the quota is halved meanwhile, or was configured twice too high
+  knee     the best number of calls in flight, found against known";
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 4] = [
+const ALL: [(&str, Measurement); 9] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
     ("publish", publish::measure),
+    ("quota", quota::requests),
+    ("tokens", quota::tokens),
+    ("churn", quota::churn),
+    ("halved", quota::wrong),
+    ("knee", quota::knee),
 ];
 
 fn main() -> ExitCode {

@@ -37,6 +37,11 @@ impl Stand {
 
     /// The same, with a simulator that answers after `millis`.
     pub(crate) fn with_simulator(files: usize, millis: u64) -> Self {
+        Self::with_limited(files, millis, &[])
+    }
+
+    /// The same, with a simulator that is given more arguments.
+    pub(crate) fn with_limited(files: usize, millis: u64, limits: &[&str]) -> Self {
         let mut stand = Self::with_files(files);
         let port = TcpListener::bind(("127.0.0.1", 0))
             .and_then(|listener| listener.local_addr())
@@ -44,10 +49,8 @@ impl Stand {
             .port();
         let listen = format!("127.0.0.1:{port}");
         let latency = format!("{millis}ms");
-        let mut simulator = stand.filefleet(
-            "simulator",
-            &["simulate", "--listen", &listen, "--latency", &latency],
-        );
+        let args = ["simulate", "--listen", &listen, "--latency", &latency];
+        let mut simulator = stand.filefleet("simulator", &[&args, limits].concat());
         simulator.wait_for_text("simulating", LIMIT);
         stand.simulator = Some((simulator, port));
         stand
@@ -68,23 +71,44 @@ impl Stand {
 
     /// Calls the simulator was paid for, and those among them for a task that was paid before.
     pub(crate) fn paid(&self, runtime: &Runtime) -> (u64, u64) {
-        let url = self.endpoint().replace("/v1", "/_stats");
-        let stats: serde_json::Value = runtime.block_on(async {
-            let answer = reqwest::get(url).await.expect("the simulator answers");
-            let text = answer.text().await.expect("a body");
-            serde_json::from_str(&text).expect("stats are JSON")
-        });
+        let stats = self.stats(runtime);
         let count = |key: &str| stats[key].as_u64().expect("a counter");
         (count("paid"), count("repeated"))
     }
 
+    /// What the simulator has counted.
+    pub(crate) fn stats(&self, runtime: &Runtime) -> serde_json::Value {
+        let url = self.endpoint().replace("/v1", "/_stats");
+        runtime.block_on(async {
+            let answer = reqwest::get(url).await.expect("the simulator answers");
+            let text = answer.text().await.expect("a body");
+            serde_json::from_str(&text).expect("stats are JSON")
+        })
+    }
+
+    /// Changes the simulated service.
+    pub(crate) fn control(&self, runtime: &Runtime, change: &serde_json::Value) {
+        let url = self.endpoint().replace("/v1", "/_control");
+        let status = runtime.block_on(async {
+            let request = reqwest::Client::new().post(url).body(change.to_string());
+            let answer = request.send().await.expect("the simulator answers");
+            answer.status()
+        });
+        assert!(status.is_success(), "{change}: {status}");
+    }
+
     /// Writes a configuration with so many calls in flight; its path.
     pub(crate) fn configure(&self, name: &str, in_flight: usize) -> String {
+        self.configure_limits(name, &format!("limits = {{ in_flight = {in_flight} }}"))
+    }
+
+    /// Writes a configuration with this line in its service; its path.
+    pub(crate) fn configure_limits(&self, name: &str, limits: &str) -> String {
         let text = format!(
             r#"[service.sim]
 kind = "openai"
 endpoint = "{}"
-limits = {{ in_flight = {in_flight} }}
+{limits}
 
 [[pipeline.describe]]
 name = "answer"
@@ -104,12 +128,16 @@ chat = {{ model = "gpt-4o-mini", prompt = "Describe this." }}
 
     pub(crate) fn worker(&self, broker: &str, number: usize, in_flight: usize) -> Process {
         let config = self.configure(&format!("worker-{number}"), in_flight);
-        let args = [
-            "worker", "-c", &config, "--broker", broker, "--root", "files",
-        ];
-        let mut worker = self.filefleet(&format!("worker-{number}"), &args);
+        let mut worker = self.start_worker(broker, number, &config);
         worker.wait_for_text("worker ready", LIMIT);
         worker
+    }
+
+    pub(crate) fn start_worker(&self, broker: &str, number: usize, config: &str) -> Process {
+        let args = [
+            "worker", "-c", config, "--broker", broker, "--root", "files",
+        ];
+        self.filefleet(&format!("worker-{number}"), &args)
     }
 }
 

@@ -1,21 +1,51 @@
 //! What the end of a call says about the service, and what it used.
 
-use filefleet_shared::wire::Usage;
+use std::time::Duration;
+
+use filefleet_shared::{
+    time::UnixMillis,
+    wire::{ControlRecord, Throttled, Usage, VERSION},
+};
 
 use crate::{
-    context::Lane,
+    context::{Context, Lane},
+    governor::{LONGEST, Permit},
     service::{CallError, Reply},
 };
 
-/// Tells the lane's breaker, limiter and counters how a call ended; what it used.
+/// Tells the lane's breaker, governor and counters how a call ended; what it used.
 ///
-/// `continues` is true of a question for the result of a call that was counted when it was made.
-pub(crate) fn account(lane: &Lane, result: &Result<Reply, CallError>, continues: bool) -> Usage {
+/// `continues` is true of a question for the result of a call that was counted when it was made;
+/// `paid` is for answers that were not the last of the call.
+pub(crate) fn account(
+    context: &Context,
+    lane: &Lane,
+    permit: Permit<'_>,
+    result: &Result<Reply, CallError>,
+    continues: bool,
+    paid: &Usage,
+) -> Usage {
+    let used = used(result, continues, paid);
+    if matches!(
+        result,
+        Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
+    ) {
+        lane.stats.answered.add(1);
+    }
+    judge(context, lane, permit, result, &used);
+    // The one was counted when it was made.
+    lane.stats.calls.add(used.calls.saturating_sub(1));
+    lane.stats.input_tokens.add(used.input_tokens);
+    lane.stats.output_tokens.add(used.output_tokens);
+    used
+}
+
+fn used(result: &Result<Reply, CallError>, continues: bool, paid: &Usage) -> Usage {
     let one = Usage {
         calls: u64::from(!continues),
         ..Usage::default()
     };
-    let used = match result {
+    let mut used = match result {
         // More than one if there were questions about an answer.
         Ok(Reply::Answered(answer)) => Usage {
             calls: if continues {
@@ -48,34 +78,41 @@ pub(crate) fn account(lane: &Lane, result: &Result<Reply, CallError>, continues:
             | CallError::QuotaExhausted(_),
         ) => Usage::default(),
     };
-    if matches!(
-        result,
-        Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
-    ) {
-        lane.stats.answered.add(1);
+    // Other results have it in them.
+    if let Err(error) = result
+        && !matches!(error, CallError::Rejected { .. })
+    {
+        used.add(paid);
     }
-    judge(lane, result);
-    // The one was counted when it was made.
-    lane.stats.calls.add(used.calls.saturating_sub(1));
-    lane.stats.input_tokens.add(used.input_tokens);
-    lane.stats.output_tokens.add(used.output_tokens);
     used
 }
 
-fn judge(lane: &Lane, result: &Result<Reply, CallError>) {
+fn judge(
+    context: &Context,
+    lane: &Lane,
+    permit: Permit<'_>,
+    result: &Result<Reply, CallError>,
+    used: &Usage,
+) {
     match result {
         Ok(_) => {
-            lane.calls.answered();
+            permit.answered(used);
             lane.breaker.answered();
         }
-        Err(CallError::RateLimited { retry_after, .. }) => {
+        Err(CallError::RateLimited {
+            retry_after,
+            detail,
+        }) => {
             lane.stats.throttled.add(1);
-            lane.calls.throttled(*retry_after);
-            lane.breaker.answered();
+            let asked = retry_after.map(|asked| asked.min(context.retry.cap));
+            throttled(context, lane, permit, asked, detail);
         }
         // Nothing was sent.
         Err(CallError::Rejected { usage, .. }) if usage.calls == 0 => {}
-        Err(CallError::Rejected { .. } | CallError::Pending { .. }) => lane.breaker.answered(),
+        Err(CallError::Rejected { .. } | CallError::Pending { .. }) => {
+            permit.answered(used);
+            lane.breaker.answered();
+        }
         Err(CallError::Unreachable(detail)) => lane.breaker.unreachable(detail),
         Err(
             error
@@ -85,5 +122,63 @@ fn judge(lane: &Lane, result: &Result<Reply, CallError>) {
         Err(
             CallError::Unauthorized(_) | CallError::Misconfigured(_) | CallError::QuotaExhausted(_),
         ) => {}
+    }
+}
+
+/// The service wants to be left alone: all workers should know if it is for long.
+fn throttled(
+    context: &Context,
+    lane: &Lane,
+    permit: Permit<'_>,
+    asked: Option<Duration>,
+    detail: &str,
+) {
+    if let Some(wait) = permit.throttled(asked) {
+        let now = UnixMillis::now();
+        let record = ControlRecord::Throttled(Throttled {
+            v: VERSION,
+            service: lane.name.clone(),
+            until: now.after(wait),
+            by: context.worker.clone(),
+            at: now,
+        });
+        // A full queue of them has told enough.
+        if context.announce.try_send(record).is_err() {
+            tracing::debug!(service = %lane.name, "other workers are not told of a throttling");
+        }
+    }
+    match asked.filter(|asked| *asked > LONGEST) {
+        Some(wait) => lane.breaker.throttled(wait, detail),
+        None => lane.breaker.answered(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::service::Answer;
+
+    #[test]
+    fn an_answer_that_was_paid_counts_whatever_becomes_of_the_question_about_it() {
+        let tokens = |calls| Usage {
+            calls,
+            input_tokens: 10 * calls,
+            ..Usage::default()
+        };
+        let paid = tokens(1);
+        let calls = |result| used(&result, false, &paid);
+        let slow = calls(Err(CallError::Timeout("slow".to_owned())));
+        assert_eq!((slow.calls, slow.input_tokens), (2, 10));
+        let gone = calls(Err(CallError::Unreachable("gone".to_owned())));
+        assert_eq!(gone, paid);
+        let both = Answer {
+            output: Value::Null,
+            usage: tokens(2),
+        };
+        assert_eq!(calls(Ok(Reply::Answered(both))), tokens(2));
+        let refused = CallError::rejected("invalid_output", "").after(&tokens(2));
+        assert_eq!(calls(Err(refused)), tokens(2));
     }
 }

@@ -20,6 +20,8 @@ pub enum PauseKind {
     Unreachable,
     /// No call succeeds any more.
     Failing,
+    /// It asked to be left alone for longer than a step is held.
+    Throttled,
 }
 
 impl PauseKind {
@@ -32,13 +34,14 @@ impl PauseKind {
             Self::QuotaExhausted => "quota_exhausted",
             Self::Unreachable => "unreachable",
             Self::Failing => "failing",
+            Self::Throttled => "throttled",
         }
     }
 
     /// Whether only a person can mend it, so that waiting is of no use.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
-        !matches!(self, Self::Unreachable | Self::Failing)
+        !matches!(self, Self::Unreachable | Self::Failing | Self::Throttled)
     }
 }
 
@@ -158,10 +161,15 @@ impl Breaker {
 
     /// Pauses the service. Calls that were in flight at a trip belong to that same trip.
     pub fn trip(&self, kind: PauseKind, detail: &str) {
-        self.trip_at(Instant::now(), kind, detail);
+        self.trip_at(Instant::now(), kind, detail, None);
     }
 
-    fn trip_at(&self, now: Instant, kind: PauseKind, detail: &str) {
+    /// The service asked to be left alone for so long.
+    pub fn throttled(&self, wait: Duration, detail: &str) {
+        self.trip_at(Instant::now(), PauseKind::Throttled, detail, Some(wait));
+    }
+
+    fn trip_at(&self, now: Instant, kind: PauseKind, detail: &str, asked: Option<Duration>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut begins = false;
         self.paused.send_if_modified(|pause| {
@@ -169,12 +177,11 @@ impl Breaker {
                 return false;
             }
             counts.trips = counts.trips.saturating_add(1);
-            let delay = if kind.needs_a_person() {
-                LONGEST
-            } else {
-                SHORTEST
-                    .saturating_mul(1 << (counts.trips - 1).min(8))
-                    .min(LONGEST)
+            let grown = SHORTEST.saturating_mul(1 << (counts.trips - 1).min(8));
+            let delay = match asked {
+                Some(asked) => asked,
+                None if kind.needs_a_person() => LONGEST,
+                None => grown.min(LONGEST),
             };
             begins = pause.is_none();
             let since = pause.as_ref().map_or(now, |pause| pause.since);
@@ -189,7 +196,13 @@ impl Breaker {
         });
         drop(counts);
         // A probe that fails prolongs what is known already.
-        if begins {
+        if begins && kind == PauseKind::Throttled {
+            let wait = asked.unwrap_or_default();
+            tracing::warn!(
+                service = %self.service, wait_s = wait.as_secs(), detail,
+                "service throttled: it asked to be left alone; its steps wait",
+            );
+        } else if begins {
             tracing::error!(
                 service = %self.service, cause = kind.as_str(), detail,
                 "service paused: every file would fail; nothing is lost, fix it and it goes on",
@@ -256,11 +269,11 @@ mod tests {
         let breaker = Breaker::new("gpt".to_owned());
         let start = Instant::now();
         for _ in 0..100 {
-            breaker.trip_at(start, PauseKind::Unreachable, "refused");
+            breaker.trip_at(start, PauseKind::Unreachable, "refused", None);
         }
         let first = pause(&breaker).expect("paused");
         assert_eq!((first.since, first.until), (start, start + SHORTEST));
-        breaker.trip_at(first.until, PauseKind::Unreachable, "refused");
+        breaker.trip_at(first.until, PauseKind::Unreachable, "refused", None);
         let second = pause(&breaker).expect("paused");
         assert_eq!(
             (second.since, second.until),

@@ -26,8 +26,6 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub(crate) struct QueueLoop {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) queue: Queue,
-    /// Most deliveries in hand.
-    pub(crate) room: usize,
     pub(crate) context: Arc<Context>,
     pub(crate) lane: Arc<Lane>,
     pub(crate) in_flight: InFlight,
@@ -88,6 +86,23 @@ impl QueueLoop {
         ended.and(end)
     }
 
+    /// Most deliveries in hand, where so many calls may be in flight.
+    fn room(&self, calls: usize) -> usize {
+        match &self.queue {
+            // A little more: the next file is read before a slot is free.
+            Queue::Work(_) => calls + calls / 4,
+            // In slow lanes a step would wait behind another.
+            _ => 1,
+        }
+    }
+
+    /// Tells whether the fleet's other members count this worker.
+    fn consuming(&self, consuming: bool) {
+        if matches!(self.queue, Queue::Work(_)) {
+            self.lane.consuming.send_replace(consuming);
+        }
+    }
+
     async fn consume(
         &self,
         tasks: &mut JoinSet<Settled>,
@@ -99,7 +114,8 @@ impl QueueLoop {
                 return Ok(());
             }
             let probing = self.lane.breaker.is_open();
-            let room = if probing { 1 } else { self.room };
+            let tier = *self.lane.calls.tier().borrow();
+            let room = if probing { 1 } else { self.room(tier) };
             let prefetch = u16::try_from(room).unwrap_or(u16::MAX).min(2000);
             let options = ConsumeOptions::shared(prefetch);
             let mut consumer = match self.broker.consume(&self.queue, options).await {
@@ -118,12 +134,16 @@ impl QueueLoop {
                 Err(error) => return Err(error),
             };
             away = None;
+            self.consuming(true);
             let stopped = self
                 .take(&mut consumer, tasks, draining, room, probing)
                 .await;
             consumer.close().await;
             match stopped {
-                Stopped::Draining => return Ok(()),
+                Stopped::Draining => {
+                    self.consuming(false);
+                    return Ok(());
+                }
                 Stopped::Changed => {}
                 Stopped::Ended(error) => return Err(error),
             }
@@ -156,11 +176,13 @@ impl QueueLoop {
         probing: bool,
     ) -> Stopped {
         let mut paused = self.lane.breaker.watch();
+        let mut tier = self.lane.calls.tier();
         loop {
             let event = tokio::select! {
                 biased;
                 _ = draining.wait_for(|draining| *draining) => Event::Draining,
                 _ = paused.wait_for(|pause| changed(pause.as_ref(), probing)) => Event::Changed,
+                _ = tier.wait_for(|tier| !probing && self.room(*tier) > room) => Event::Changed,
                 Some(joined) = tasks.join_next() => Event::Joined(joined),
                 received = consumer.recv(), if tasks.len() < room => Event::Received(received),
             };

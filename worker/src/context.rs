@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use filefleet_shared::files::Roots;
-use tokio::{sync::Semaphore, time::Instant};
+use filefleet_shared::{files::Roots, wire::ControlRecord};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
 
-use crate::{breaker::Breaker, limiter::Limiter, retry::RetryPolicy, service::Catalog};
+use crate::{breaker::Breaker, governor::Governor, retry::RetryPolicy, service::Catalog};
 
 /// Shared by all steps of a worker.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) quarantine_after: u32,
     /// Deaths in the quarantine after which it is given up.
     pub(crate) dead_after: u32,
+    /// What all workers should know.
+    pub(crate) announce: mpsc::Sender<ControlRecord>,
 }
 
 /// Shared by all steps of one service, or by all questions for results of its operations.
@@ -42,10 +47,10 @@ pub(crate) struct Context {
 pub(crate) struct Lane {
     /// Name of its queues: the service's, or [`filefleet_shared::broker::polls_of`] it.
     pub(crate) name: String,
-    /// Most calls in flight.
-    pub(crate) in_flight: usize,
-    /// Room for calls.
-    pub(crate) calls: Limiter,
+    /// When a call may be made.
+    pub(crate) calls: Governor,
+    /// It has a consumer.
+    pub(crate) consuming: watch::Sender<bool>,
     /// Pauses the service, submits and polls alike.
     pub(crate) breaker: Arc<Breaker>,
     /// Counters of the worker.

@@ -17,7 +17,7 @@ use crate::{
     outcome::{self, Ended},
     retry::RetryPolicy,
     route,
-    service::{Accepted, Answer, BoundStep, CallError, Reply, StepInput},
+    service::{Accepted, Answer, BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -235,30 +235,44 @@ impl Attempts<'_> {
 
     /// One call, when the service has room for it.
     async fn call(&mut self, content: Bytes) -> Called {
+        let heard = Heard::default();
+        let input = StepInput {
+            message: self.message,
+            content,
+            heard: &heard,
+        };
+        let governor = &self.lane.calls;
+        let demand = match governor.counts_tokens() {
+            true => self.step.call.demand(&input),
+            false => Demand::default(),
+        };
         let permit = tokio::select! {
             biased;
             _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
-            permit = self.lane.calls.acquire() => permit,
+            permit = governor.acquire(demand) => permit,
         };
         if !self.lane.breaker.may_call() {
             return Called::Paused;
         }
         let begun = Instant::now();
         self.lane.stats.calls.add(1);
-        let input = StepInput {
-            message: self.message,
-            content,
-        };
         let result = tokio::time::timeout(self.step.timeout, self.step.call.call(input))
             .await
             .unwrap_or_else(|_| {
                 let limit = humantime::format_duration(self.step.timeout);
                 Err(CallError::Timeout(format!("no answer within {limit}")))
             });
-        drop(permit);
+        governor.hear(&heard);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
         let continues = self.message.continuation.is_some();
-        self.usage.add(&account(self.lane, &result, continues));
+        self.usage.add(&account(
+            self.context,
+            self.lane,
+            permit,
+            &result,
+            continues,
+            &heard.was_paid(),
+        ));
         Called::Answered(result)
     }
 

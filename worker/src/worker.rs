@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use filefleet_shared::{
-    broker::{Broker, BrokerError, ControlLog, Queue, polls_of},
+    broker::{Broker, BrokerError, Queue, polls_of},
     files::Roots,
-    wire::{FleetState, Pill},
+    wire::{ControlRecord, FleetState, Pill},
 };
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 
@@ -16,12 +16,16 @@ use crate::{
     breaker::{Breaker, Pause},
     consume::{DrainEnd, QueueLoop},
     context::{Context, Lane, Lanes, Stats, Throttles},
+    fleet::Fleet,
+    governor::{Bounds, Governor},
     inflight::InFlight,
     input,
-    limiter::Limiter,
     retry::RetryPolicy,
     service::{Catalog, ServiceLimits},
 };
+
+/// What all workers should know, on its way to the control log.
+const ANNOUNCEMENTS: usize = 64;
 
 /// How a worker behaves.
 #[derive(Clone, Debug)]
@@ -103,6 +107,7 @@ pub struct Worker {
     grace: Duration,
     stats: Arc<Stats>,
     phase: watch::Sender<Phase>,
+    announcements: mpsc::Receiver<ControlRecord>,
 }
 
 impl Worker {
@@ -123,6 +128,7 @@ impl Worker {
             .flat_map(|service| lanes_of(service, &stats))
             .map(|lane| (lane.name.clone(), Arc::new(lane)))
             .collect();
+        let (announce, announcements) = mpsc::channel(ANNOUNCEMENTS);
         let bytes_total = input::units(settings.bytes_in_flight);
         let context = Context {
             worker: settings.name,
@@ -134,6 +140,7 @@ impl Worker {
             hold_budget,
             quarantine_after: settings.quarantine_after,
             dead_after: settings.dead_after,
+            announce,
         };
         Ok(Self {
             broker,
@@ -142,6 +149,7 @@ impl Worker {
             grace: settings.grace,
             stats,
             phase: watch::Sender::default(),
+            announcements,
         })
     }
 
@@ -194,16 +202,23 @@ impl Worker {
                 cut: 0,
             });
         }
+        let fleet = Fleet::new(
+            fleet,
+            &log.history,
+            self.context.worker.clone(),
+            &self.lanes,
+        );
+        let helpers = fleet.start(&self.broker, self.announcements);
         let (drain, draining) = watch::channel(false);
         let mut loops = JoinSet::new();
-        for queue_loop in self.queue_loops() {
+        for queue_loop in queue_loops(&self.broker, &self.context, &self.lanes) {
             loops.spawn(queue_loop.run(draining.clone(), self.grace));
         }
         let services = self.context.catalog.services().count();
         self.phase.send_replace(Phase::Ready);
         tracing::info!(worker = %self.context.worker, services, "worker ready");
         let (left, mut ended) = tokio::select! {
-            left = until_left(&mut stop, fleet, log) => (left, Ok(0)),
+            left = fleet.follow(&mut stop, log) => (left, Ok(0)),
             // A loop ends by itself only with an error; the others drain then.
             Some(first) = loops.join_next() => (Left::Asked, cut_off(first)),
         };
@@ -216,28 +231,23 @@ impl Worker {
                 (Err(error), _) | (Ok(_), Err(error)) => Err(error),
             };
         }
+        helpers.end().await;
         Ok(Report { left, cut: ended? })
     }
+}
 
-    fn queue_loops(&self) -> Vec<QueueLoop> {
-        let in_flight = InFlight::default();
-        let of_lane = |lane: &Arc<Lane>| {
-            queues(&lane.name).map(|queue| QueueLoop {
-                broker: self.broker.clone(),
-                room: match &queue {
-                    // A little more than calls in flight: the next file is read before a slot
-                    // is free. None for slow lanes, where a step would wait behind another.
-                    Queue::Work(_) => lane.in_flight + lane.in_flight / 4,
-                    _ => 1,
-                },
-                queue,
-                context: self.context.clone(),
-                lane: lane.clone(),
-                in_flight: in_flight.clone(),
-            })
-        };
-        self.lanes.values().flat_map(of_lane).collect()
-    }
+fn queue_loops(broker: &Arc<dyn Broker>, context: &Arc<Context>, lanes: &Lanes) -> Vec<QueueLoop> {
+    let in_flight = InFlight::default();
+    let of_lane = |lane: &Arc<Lane>| {
+        queues(&lane.name).map(|queue| QueueLoop {
+            broker: broker.clone(),
+            queue,
+            context: context.clone(),
+            lane: lane.clone(),
+            in_flight: in_flight.clone(),
+        })
+    };
+    lanes.values().flat_map(of_lane).collect()
 }
 
 /// The longest a delivery is held.
@@ -264,17 +274,17 @@ fn hold_budget(broker: &dyn Broker, catalog: &Catalog) -> Result<Duration, Worke
 /// The lane of a service's steps, and one for its accepted operations if it has such.
 fn lanes_of(service: &ServiceLimits, stats: &Arc<Stats>) -> Vec<Lane> {
     let breaker = Arc::new(Breaker::new(service.name.clone()));
-    let lane = |name: String, in_flight: usize| Lane {
+    let lane = |name: String, bounds: Bounds| Lane {
         name,
-        in_flight,
-        calls: Limiter::new(in_flight),
+        calls: Governor::new(bounds),
+        consuming: watch::Sender::new(false),
         breaker: breaker.clone(),
         stats: stats.clone(),
     };
     let polls = service
         .polls
         .map(|polls| lane(polls_of(&service.name), polls));
-    [lane(service.name.clone(), service.in_flight)]
+    [lane(service.name.clone(), service.calls)]
         .into_iter()
         .chain(polls)
         .collect()
@@ -286,26 +296,6 @@ fn queues(lane: &str) -> [Queue; 2] {
         Queue::Work(lane.to_owned()),
         Queue::Quarantine(lane.to_owned()),
     ]
-}
-
-/// Waits for the caller or for a pill of the current epoch.
-async fn until_left(
-    stop: &mut watch::Receiver<bool>,
-    mut fleet: FleetState,
-    mut log: ControlLog,
-) -> Left {
-    loop {
-        tokio::select! {
-            // An error means that whoever could ask is gone.
-            _ = stop.wait_for(|stop| *stop) => return Left::Asked,
-            Some(record) = log.updates.recv() => {
-                fleet.apply(&record);
-                if let Some(pill) = fleet.pill.take() {
-                    return Left::Pill(pill);
-                }
-            }
-        }
-    }
 }
 
 /// Steps cut off by the end of one loop.

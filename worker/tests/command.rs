@@ -16,7 +16,7 @@ use bytes::Bytes;
 use filefleet_shared::wire::{FileRef, RunId, StepMessage, TaskId};
 use filefleet_worker::{
     config::Config,
-    service::{BoundStep, CallError, Catalog, CatalogOptions, Reply, StepInput},
+    service::{BoundStep, CallError, Catalog, CatalogOptions, Heard, Reply, StepInput},
 };
 use serde_json::{Value, json};
 
@@ -55,6 +55,7 @@ async fn call_with(step: &BoundStep, key: &str, content: Bytes) -> Result<Value,
     let input = StepInput {
         message: &message,
         content,
+        heard: &Heard::default(),
     };
     match step.call.call(input).await? {
         Reply::Answered(answer) => Ok(answer.output),

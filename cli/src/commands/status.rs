@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use filefleet_shared::{
     broker::Queue,
     time::UnixMillis,
-    wire::{ControlRecord, FleetState, RunId, RunOpened, RunOutput},
+    wire::{ControlRecord, FleetState, RunId, RunOpened, RunOutput, throttled},
 };
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ struct Status {
     stopped: bool,
     /// Runs that have outcomes to collect, and the latest one.
     runs: Vec<RunStatus>,
+    /// Services that want to be left alone, each until when.
+    throttled: BTreeMap<String, UnixMillis>,
     queues: Vec<QueueStatus>,
 }
 
@@ -62,7 +64,12 @@ pub(crate) async fn status(args: StatusArgs, json: bool) -> CommandResult {
         .iter()
         .filter(|(_, output)| output.collected.is_none());
     let open: Vec<RunId> = open.map(|(opened, _)| opened.run).collect();
-    let status = status_of(&state, outputs, fleet.queues(&state, &open).await?);
+    let throttled = throttled(&history, UnixMillis::now())
+        .into_iter()
+        .map(|(service, until)| (service.to_owned(), until))
+        .collect();
+    let queues = fleet.queues(&state, &open).await?;
+    let status = status_of(&state, outputs, throttled, queues);
     if json {
         print_json("status", &status);
     } else {
@@ -86,6 +93,7 @@ fn opened(history: &[ControlRecord]) -> BTreeMap<RunId, RunOpened> {
 fn status_of(
     state: &FleetState,
     outputs: Vec<(RunOpened, RunOutput)>,
+    throttled: BTreeMap<String, UnixMillis>,
     queues: Vec<QueueStatus>,
 ) -> Status {
     let latest = state.latest_run.as_ref();
@@ -110,6 +118,7 @@ fn status_of(
         pipeline: latest.map(|opened| opened.pipeline.clone()),
         stopped: state.pill.is_some(),
         runs: runs.collect(),
+        throttled,
         queues,
     }
 }
@@ -123,6 +132,9 @@ fn show(status: &Status) {
     }
     if status.stopped {
         print_line("stopped     workers leave, until a new run is published or `stop --undo`");
+    }
+    for (service, until) in &status.throttled {
+        print_line(&format!("throttled   {service} until {}", utc(*until)));
     }
     let row = |name: &str, cells: [String; 4]| {
         let [ready, delivered, waiting, consumers] = cells;

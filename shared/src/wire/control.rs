@@ -1,5 +1,7 @@
 //! Control records: the retained log that workers read from its start, so late joiners know.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +20,21 @@ pub enum ControlRecord {
     Collecting(Collecting),
     /// The run is complete: every outcome is in that place.
     Collected(Collected),
+    /// Workers came or left: those that share a quota count anew.
+    Members(Members),
+    /// A service wants to be left alone: by every worker.
+    Throttled(Throttled),
 }
 
 impl WireMessage for ControlRecord {
-    const TYPES: &'static [&'static str] = &["run_opened", "pill", "collecting", "collected"];
+    const TYPES: &'static [&'static str] = &[
+        "run_opened",
+        "pill",
+        "collecting",
+        "collected",
+        "members",
+        "throttled",
+    ];
 }
 
 /// A run was opened.
@@ -130,6 +143,49 @@ pub struct Collected {
     pub at: UnixMillis,
 }
 
+/// Workers came or left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Members {
+    /// Version of the record, 1.
+    pub v: u16,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// A service wants to be left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Throttled {
+    /// Version of the record, 1.
+    pub v: u16,
+    /// The service, or the name of the queue of its polls.
+    pub service: String,
+    /// Until then.
+    pub until: UnixMillis,
+    /// The worker that was told.
+    pub by: String,
+    /// When it was told.
+    pub at: UnixMillis,
+}
+
+/// Services that want to be left alone after `now`, each with until when, as the log says.
+#[must_use]
+pub fn throttled(history: &[ControlRecord], now: UnixMillis) -> BTreeMap<&str, UnixMillis> {
+    let mut services = BTreeMap::new();
+    for record in history {
+        if let ControlRecord::Throttled(throttled) = record
+            && throttled.until > now
+        {
+            let until = services
+                .entry(throttled.service.as_str())
+                .or_insert(throttled.until);
+            *until = throttled.until.max(*until);
+        }
+    }
+    services
+}
+
 /// Where the outcomes of one run are, as the control log says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunOutput {
@@ -189,6 +245,8 @@ impl FleetState {
             ControlRecord::RunOpened(_) | ControlRecord::Pill(_) => {}
             // Of one run, not of the fleet: see [`RunOutput`].
             ControlRecord::Collecting(_) | ControlRecord::Collected(_) => {}
+            // Of services, for as long as they last.
+            ControlRecord::Members(_) | ControlRecord::Throttled(_) => {}
         }
     }
 

@@ -16,8 +16,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use control::{
-    Collected, Collecting, ControlRecord, FleetState, OutputPlace, Pill, PillMode, PillScope,
-    RunOpened, RunOutput,
+    Collected, Collecting, ControlRecord, FleetState, Members, OutputPlace, Pill, PillMode,
+    PillScope, RunOpened, RunOutput, Throttled, throttled,
 };
 pub use ids::{CollectionId, RunId, TaskId};
 pub use outcome::{Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage};

@@ -115,6 +115,8 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
     } = step;
     let ServiceConfig {
         in_flight: _,
+        seeking: _,
+        quotas: _,
         polls: _,
         timeout: _,
         connect_timeout: _,

@@ -33,8 +33,8 @@ pub struct QuickConfig {
     pub model: String,
     /// Template of the prompt.
     pub prompt: String,
-    /// Most calls at once.
-    pub in_flight: usize,
+    /// Most calls at once; found by measuring if absent.
+    pub in_flight: Option<usize>,
 }
 
 impl Config {
@@ -63,7 +63,7 @@ impl Config {
         if quick.model.is_empty() {
             report("model", "must not be empty".to_owned());
         }
-        if quick.in_flight == 0 {
+        if quick.in_flight == Some(0) {
             report("in_flight", "must be at least 1".to_owned());
         }
         let prompt = Prompt::compile(&quick.prompt, &[])
@@ -72,7 +72,9 @@ impl Config {
         match (endpoint, prompt) {
             (Some(endpoint), Some(prompt)) if errors.is_empty() => {
                 let mut service = service_at(endpoint, key);
-                service.in_flight = quick.in_flight;
+                if let Some(in_flight) = quick.in_flight {
+                    service.fix_in_flight(in_flight);
+                }
                 Ok(Self::single(
                     ["openai", "default", "answer"],
                     service,

@@ -298,7 +298,7 @@ fn quick(endpoint: &str, prompt: &str) -> Result<Config, ConfigErrors> {
         key_env: Some("FILEFLEET_TEST_NOT_SET".to_owned()),
         model: "m".to_owned(),
         prompt: prompt.to_owned(),
-        in_flight: 4,
+        in_flight: Some(4),
     })
 }
 
@@ -339,7 +339,7 @@ fn a_catalog_binds_steps_in_their_order() {
     assert!(catalog.first_step("nothing").is_none());
     let services: Vec<_> = catalog
         .services()
-        .map(|s| (s.name.as_str(), s.in_flight))
+        .map(|s| (s.name.as_str(), s.calls.in_flight))
         .collect();
     let expected = [
         ("eyes", 16),

@@ -39,6 +39,7 @@ fn context(conditions: [&str; 3]) -> Context {
         hold_budget: Duration::MAX,
         quarantine_after: 2,
         dead_after: 3,
+        announce: tokio::sync::mpsc::channel(1).0,
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::{Action, Config, ServiceConfig, ServiceKind, StepConfig},
+    governor::Bounds,
     retry::RetryPolicy,
 };
 
@@ -32,14 +33,37 @@ pub struct Catalog {
 }
 
 /// A service with what bounds its consumer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceLimits {
     /// Name of the service, and of its queue.
     pub name: String,
-    /// Most calls at once from one worker.
-    pub in_flight: usize,
-    /// Most questions at once for results of accepted operations; none if it has no such.
-    pub polls: Option<usize>,
+    /// Bounds of its calls.
+    pub calls: Bounds,
+    /// Bounds of the questions for results of accepted operations; none if it has no such.
+    pub polls: Option<Bounds>,
+}
+
+impl ServiceLimits {
+    fn new((name, service): (&String, &ServiceConfig)) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "quotas are far below 2^52")]
+        let per_second = |per_minute: Option<u64>| per_minute.map(|count| count as f64 / 60.0);
+        let quotas = service.quotas;
+        Self {
+            name: name.clone(),
+            calls: Bounds {
+                in_flight: service.in_flight,
+                seeking: service.seeking,
+                requests: per_second(quotas.requests_per_minute),
+                tokens: per_second(quotas.tokens_per_minute),
+            },
+            polls: service.polls.map(|polls| Bounds {
+                in_flight: polls,
+                seeking: false,
+                requests: per_second(quotas.polls_per_minute),
+                tokens: None,
+            }),
+        }
+    }
 }
 
 /// A step with the service that carries it out.
@@ -157,14 +181,9 @@ impl Catalog {
         if !errors.is_empty() {
             return Err(BuildErrors(errors));
         }
-        let limits = |(name, service): (&String, &ServiceConfig)| ServiceLimits {
-            name: name.clone(),
-            in_flight: service.in_flight,
-            polls: service.polls,
-        };
         Ok(Self {
             pipelines,
-            services: config.services.iter().map(limits).collect(),
+            services: config.services.iter().map(ServiceLimits::new).collect(),
         })
     }
 

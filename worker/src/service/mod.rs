@@ -23,6 +23,7 @@ use bytes::Bytes;
 use filefleet_shared::wire::{StepMessage, Usage};
 use serde_json::Value;
 
+pub use crate::governor::{Bounds, Demand, Heard};
 pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
 pub use condition::Condition;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
@@ -42,6 +43,11 @@ pub trait Service: Send + Sync {
 
     /// The file itself is needed, not only outputs of earlier steps.
     fn needs_content(&self) -> bool;
+
+    /// What a call for this input would use; asked only where tokens are limited.
+    fn demand(&self, _input: &StepInput<'_>) -> Demand {
+        Demand::default()
+    }
 }
 
 /// What a step works on.
@@ -51,6 +57,8 @@ pub struct StepInput<'a> {
     pub message: &'a StepMessage,
     /// Bytes of the file; empty if [`Service::needs_content`] is false, and for a continuation.
     pub content: Bytes,
+    /// Where the service notes what answers say about its limits.
+    pub heard: &'a Heard,
 }
 
 /// How a service takes a call.

@@ -19,7 +19,7 @@ use filefleet_shared::{
 };
 use filefleet_worker::{
     config::Config,
-    service::{BoundStep, CallError, Catalog, CatalogOptions, Reply, StepInput},
+    service::{BoundStep, CallError, Catalog, CatalogOptions, Heard, Reply, StepInput},
 };
 use serde_json::Value;
 
@@ -144,6 +144,7 @@ pub(crate) async fn call(
     let input = StepInput {
         message,
         content: Bytes::copy_from_slice(content),
+        heard: &Heard::default(),
     };
     step.call.call(input).await
 }

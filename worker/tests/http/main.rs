@@ -18,7 +18,7 @@ use filefleet_shared::{
 use filefleet_worker::{
     config::Config,
     service::{
-        Accepted, Answer, BoundStep, BuildErrors, CallError, Catalog, CatalogOptions, Reply,
+        Accepted, Answer, BoundStep, BuildErrors, CallError, Catalog, CatalogOptions, Heard, Reply,
         StepInput,
     },
 };
@@ -66,7 +66,13 @@ fn message(name: &str) -> StepMessage {
 
 async fn call(step: &BoundStep, message: &StepMessage) -> Result<Reply, CallError> {
     let content = Bytes::from_static(b"hello");
-    step.call.call(StepInput { message, content }).await
+    step.call
+        .call(StepInput {
+            message,
+            content,
+            heard: &Heard::default(),
+        })
+        .await
 }
 
 async fn answered(step: &BoundStep) -> Result<Answer, CallError> {

@@ -15,7 +15,7 @@ use filefleet_shared::wire::{FileRef, RunId, StepMessage, TaskId};
 use filefleet_simulator::{Down, Faults, Quirk, Simulator, SimulatorConfig, start};
 use filefleet_worker::{
     config::Config,
-    service::{Answer, BoundStep, CallError, Catalog, CatalogOptions, Reply, StepInput},
+    service::{Answer, BoundStep, CallError, Catalog, CatalogOptions, Heard, Reply, StepInput},
 };
 use serde_json::Value;
 
@@ -71,6 +71,7 @@ async fn call(step: &BoundStep, seq: u64, content: &'static [u8]) -> Result<Answ
     let input = StepInput {
         message: &message,
         content: Bytes::from_static(content),
+        heard: &Heard::default(),
     };
     match step.call.call(input).await? {
         Reply::Answered(answer) => Ok(answer),

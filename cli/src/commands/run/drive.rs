@@ -298,6 +298,8 @@ impl Drive {
             let patience = match (pause.kind, pause.answered_before) {
                 (PauseKind::Unreachable, true) | (PauseKind::Failing, _) => LOST,
                 (PauseKind::Unreachable, false) => NEVER_REACHED,
+                // It has said when to come again.
+                (PauseKind::Throttled, _) => Duration::MAX,
                 _ => Duration::ZERO,
             };
             (pause.since.elapsed() >= patience).then(|| paused(service, pause))
@@ -312,8 +314,15 @@ impl Drive {
     /// Services that are paused or throttle.
     fn troubles(&self) -> Vec<String> {
         let paused = self.pauses.iter().filter_map(|(service, pause)| {
-            let kind = pause.borrow().as_ref()?.kind;
-            Some(format!("{service}: {}", kind.as_str()))
+            let pause = pause.borrow();
+            let Pause { kind, until, .. } = pause.as_ref()?;
+            Some(match kind {
+                PauseKind::Throttled => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    format!("{service}: throttled for {:.0} s", left.as_secs_f64())
+                }
+                kind => format!("{service}: {}", kind.as_str()),
+            })
         });
         let throttled =
             self.throttles.now().into_iter().map(|(service, left)| {

@@ -58,7 +58,7 @@ pub(super) fn paused(service: &str, pause: &Pause) -> CommandError {
         PauseKind::Misconfigured => "check its endpoint, model and api version",
         PauseKind::QuotaExhausted => "the account has no money or quota left",
         PauseKind::Unreachable => "check its endpoint and the network",
-        PauseKind::Failing => "it answers no call; try again later",
+        PauseKind::Failing | PauseKind::Throttled => "it answers no call; try again later",
     };
     CommandError {
         exit: Exit::Paused,

@@ -40,9 +40,6 @@ use crate::{
 
 /// Root under which the files of a `run` are; nobody else sees it.
 const ROOT: &str = "run";
-/// Calls at the same time, without a configuration file.
-const QUICK_IN_FLIGHT: usize = 16;
-
 /// A run that can start.
 pub(crate) struct Prepared {
     pub(crate) simulator: Option<Simulator>,
@@ -180,10 +177,7 @@ fn config(args: &RunArgs) -> Result<Config, CommandError> {
             key_env,
             model: model.clone(),
             prompt: prompt.clone(),
-            in_flight: args
-                .quick
-                .in_flight
-                .map_or(QUICK_IN_FLIGHT, |count| count as usize),
+            in_flight: args.quick.in_flight.map(|count| count as usize),
         };
         return Config::quick(quick).map_err(CommandError::usage);
     }
@@ -200,7 +194,7 @@ fn config(args: &RunArgs) -> Result<Config, CommandError> {
     // Only in a rehearsal: elsewhere the limits of a configuration are a matter of quotas.
     if let Some(in_flight) = args.quick.in_flight {
         for service in config.services.values_mut() {
-            service.in_flight = in_flight as usize;
+            service.fix_in_flight(in_flight as usize);
         }
     }
     Ok(config)

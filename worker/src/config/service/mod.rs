@@ -22,6 +22,10 @@ pub use self::{
 pub struct ServiceConfig {
     /// Most calls at once from one worker.
     pub in_flight: usize,
+    /// `in_flight` is only a bound: how many are good is found by measuring.
+    pub seeking: bool,
+    /// What the service allows the whole fleet.
+    pub quotas: Quotas,
     /// Most questions at once for results of accepted operations; none for kinds without such.
     pub polls: Option<usize>,
     /// Total deadline of one attempt.
@@ -32,6 +36,17 @@ pub struct ServiceConfig {
     pub max_file_bytes: u64,
     /// What only services of its kind have.
     pub kind: ServiceKind,
+}
+
+/// What a service allows, all workers together; what is not known is found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Calls; of kinds with polls, submits.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens, of prompts and of the most that answers can have.
+    pub tokens_per_minute: Option<u64>,
+    /// Questions for results of accepted operations.
+    pub polls_per_minute: Option<u64>,
 }
 
 /// What kind of service it is.
@@ -80,10 +95,15 @@ impl ServiceKind {
         }
     }
 
-    /// Most calls at once, where the configuration does not say: programs share the processors.
+    /// How many calls at once are good is found by measuring. Programs share the processors.
+    fn seeks(&self) -> bool {
+        !matches!(self, Self::Command(_))
+    }
+
+    /// Most calls at once, where the configuration does not say.
     fn in_flight(&self) -> usize {
         match self {
-            Self::OpenAi(_) | Self::DocIntel(_) | Self::Vision(_) | Self::Http(_) => 16,
+            Self::OpenAi(_) | Self::DocIntel(_) | Self::Vision(_) | Self::Http(_) => 256,
             Self::Command(_) => thread::available_parallelism().map_or(1, NonZero::get),
         }
     }
@@ -108,9 +128,17 @@ impl ServiceKind {
 }
 
 impl ServiceConfig {
+    /// So many calls at once, whatever would be found.
+    pub fn fix_in_flight(&mut self, in_flight: usize) {
+        self.in_flight = in_flight;
+        self.seeking = false;
+    }
+
     pub(crate) fn new(kind: ServiceKind) -> Self {
         Self {
             in_flight: kind.in_flight(),
+            seeking: kind.seeks(),
+            quotas: Quotas::default(),
             polls: kind.polls(),
             timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),
@@ -142,6 +170,7 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
     let polls = polling
         .then(|| limits.opt_integer("polls", 1..=10_000))
         .flatten();
+    let quotas = read_quotas(&mut limits, polling);
     limits.finish();
     let timeout = section.opt_duration("timeout");
     let connect_timeout = section.opt_duration("connect_timeout");
@@ -153,12 +182,36 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
     let default = ServiceConfig::new(kind?);
     Some(ServiceConfig {
         in_flight: in_flight.unwrap_or(default.in_flight),
+        seeking: default.seeking && in_flight.is_none(),
+        quotas,
         polls: polls.or(default.polls),
         timeout: timeout.unwrap_or(default.timeout),
         connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
         max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),
         kind: default.kind,
     })
+}
+
+fn read_quotas(limits: &mut Section<'_>, polling: bool) -> Quotas {
+    let requests_per_minute = per_minute(limits, "requests");
+    let tokens_per_minute = limits.opt_integer("tokens_per_minute", 1..=1_000_000_000_000);
+    let polls_per_minute = polling.then(|| per_minute(limits, "polls")).flatten();
+    Quotas {
+        requests_per_minute,
+        tokens_per_minute,
+        polls_per_minute,
+    }
+}
+
+/// A rate that services name by the second or by the minute; of both, the lower one holds.
+fn per_minute(limits: &mut Section<'_>, what: &str) -> Option<u64> {
+    let by_second = limits.opt_integer(&format!("{what}_per_second"), 1..=1_000_000);
+    let by_second = by_second.map(|rate: u64| rate * 60);
+    let by_minute = limits.opt_integer(&format!("{what}_per_minute"), 1..=60_000_000);
+    match (by_second, by_minute) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Said of an endpoint that would get its key unencrypted.

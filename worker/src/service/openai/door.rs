@@ -8,7 +8,7 @@ use reqwest::{
 };
 
 use super::{Access, classify};
-use crate::service::{CallError, signer::Signer, transport::TASK};
+use crate::service::{CallError, Heard, signer::Signer, transport::TASK};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
@@ -40,6 +40,7 @@ impl Door {
         &self,
         body: Vec<u8>,
         task: Option<HeaderValue>,
+        heard: &Heard,
     ) -> Result<Response, CallError> {
         let mut headers = self.headers.clone();
         if let Some(task) = task {
@@ -48,6 +49,7 @@ impl Door {
         }
         let request = self.client.post(self.url.clone()).body(body);
         let response = self.signer.send(request, headers).await?;
+        heard.read(response.headers());
         if response.status().is_success() {
             return Ok(response);
         }

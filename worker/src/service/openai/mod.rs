@@ -12,11 +12,10 @@ mod schema;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use filefleet_shared::wire::StepMessage;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 
 use super::{
-    Answer, CallError, Prompt, Reply, Service, StepInput,
+    Answer, CallError, Demand, Heard, Prompt, Reply, Service, StepInput,
     transport::{read_body, task, task_again},
 };
 pub(crate) use access::Access;
@@ -29,6 +28,11 @@ pub use request::{ChatParameters, Detail};
 use response::Said;
 use schema::Mismatch;
 pub use schema::{AnswerSchema, SchemaMode};
+
+/// Of English text; what a service counts corrects it.
+const BYTES_PER_TOKEN: usize = 4;
+/// Of an image of middle size, looked at closely.
+const IMAGE_TOKENS: u64 = 765;
 
 /// What a step asks of a chat model.
 #[derive(Clone, Debug)]
@@ -122,8 +126,13 @@ impl Chat {
     }
 
     /// One request, and what the model said to it.
-    async fn ask(&self, body: Vec<u8>, task: Option<HeaderValue>) -> Result<Said, CallError> {
-        let response = self.door.post(body, task).await?;
+    async fn ask(
+        &self,
+        body: Vec<u8>,
+        task: Option<HeaderValue>,
+        heard: &Heard,
+    ) -> Result<Said, CallError> {
+        let response = self.door.post(body, task, heard).await?;
         let body = read_body(response).await?;
         response::read(&body).map_err(CallError::called)
     }
@@ -138,12 +147,15 @@ impl Chat {
         question: &Question<'_>,
         first: Said,
         why: &Mismatch,
-        message: &StepMessage,
+        input: &StepInput<'_>,
     ) -> Result<Answer, CallError> {
-        let body = self.body(question, Some((&first.text, &why.request())))?;
-        let said = self.ask(body, task_again(message)).await;
         let mut paid = first.usage;
-        let said = said.map_err(|error| error.after(&paid))?;
+        input.heard.paid(paid);
+        let body = self.body(question, Some((&first.text, &why.request())))?;
+        let said = self
+            .ask(body, task_again(input.message), input.heard)
+            .await
+            .map_err(|error| error.after(&paid))?;
         paid.add(&said.usage);
         match said.structured(schema) {
             Ok(answer) => Ok(Answer {
@@ -156,6 +168,27 @@ impl Chat {
                 usage: paid,
             }),
         }
+    }
+
+    /// Tokens of the prompt, by the length of what is sent.
+    fn estimate(&self, question: &Question<'_>) -> u64 {
+        let Question {
+            system,
+            prompt,
+            content,
+        } = question;
+        let mut bytes = prompt.len() + system.as_deref().map_or(0, str::len);
+        if !self.text_has_a_place() {
+            bytes += content.text().len();
+        }
+        // However it is told, the model reads it.
+        let schema = self.config.schema.as_deref();
+        bytes += schema.map_or(0, AnswerSchema::length);
+        let image = match content {
+            Content::Image { .. } => IMAGE_TOKENS,
+            Content::Nothing | Content::Text(_) => 0,
+        };
+        bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image
     }
 
     fn text_has_a_place(&self) -> bool {
@@ -176,18 +209,29 @@ impl Service for Chat {
     async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
         let question = self.question(&input)?;
         let body = self.body(&question, None)?;
-        let said = self.ask(body, task(input.message)).await?;
+        let said = self.ask(body, task(input.message), input.heard).await?;
         let answer = match self.config.schema.as_deref() {
             None => said.answer(self.config.json)?,
             Some(schema) => match said.structured(schema) {
                 Ok(answer) => answer,
                 Err(why) => {
-                    self.ask_again(schema, &question, said, &why, input.message)
+                    self.ask_again(schema, &question, said, &why, &input)
                         .await?
                 }
             },
         };
         Ok(Reply::Answered(answer))
+    }
+
+    fn demand(&self, input: &StepInput<'_>) -> Demand {
+        // What cannot be read or filled in is not sent.
+        let question = self.question(input);
+        let prompt = question.map_or(0, |question| self.estimate(&question));
+        let answer = self.config.parameters.max_tokens.unwrap_or_default();
+        Demand {
+            prompt,
+            answer: u64::from(answer),
+        }
     }
 
     fn needs_content(&self) -> bool {

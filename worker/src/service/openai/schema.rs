@@ -33,6 +33,7 @@ pub enum SchemaMode {
 pub struct AnswerSchema {
     name: String,
     schema: Value,
+    length: usize,
     strict: bool,
     mode: SchemaMode,
     instruction: Option<String>,
@@ -65,8 +66,14 @@ impl AnswerSchema {
             mode,
             instruction,
             validator,
+            length: schema.to_string().len(),
             schema,
         })
+    }
+
+    /// How many bytes the schema has.
+    pub(crate) fn length(&self) -> usize {
+        self.length
     }
 
     /// The name under which it is sent.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::service::{Answer, signer::Signer, tests::message, transport};
+use crate::service::{Answer, Heard, signer::Signer, tests::message, transport};
 
 fn endpoint(text: &str, dialect: Option<Dialect>, version: Option<&str>) -> Endpoint {
     Endpoint::parse(text, dialect, version).unwrap()
@@ -179,6 +179,7 @@ fn body(config: ChatConfig, content: &'static [u8]) -> Result<Value, CallError> 
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(content),
+        heard: &Heard::default(),
     };
     let chat = chat_at("http://127.0.0.1:1", None, config);
     let bytes = chat.body(&chat.question(&input)?, None)?;
@@ -291,6 +292,7 @@ async fn call(answer: &str) -> (Result<Answer, CallError>, String) {
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(b"hello"),
+        heard: &Heard::default(),
     };
     let answer = chat.call(input).await.map(|reply| match reply {
         Reply::Answered(answer) => answer,
@@ -365,6 +367,7 @@ async fn nobody_there_is_unreachable() {
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(b"hello"),
+        heard: &Heard::default(),
     };
     let answer = chat_at(&base, None, config("Sum up.")).call(input).await;
     assert!(
@@ -379,6 +382,7 @@ async fn a_file_that_cannot_be_sent_costs_no_call() {
     let input = StepInput {
         message: &step,
         content: Bytes::from_static(b"a\0b"),
+        heard: &Heard::default(),
     };
     // Nobody listens there: a call would be `Unreachable`.
     let answer = chat_at("http://127.0.0.1:1", None, config("Sum up."))

@@ -1,0 +1,278 @@
+//! How close to a quota a fleet stays; the simulator, which judges each request, counts.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use filefleet_tests::{
+    node::RabbitNode,
+    process::{Process, pause},
+};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::stand::{Bound, LIMIT, Stand, broker, finish, report};
+
+/// Requests per second of the simulated service.
+const QUOTA: u64 = 100;
+const LATENCY_MS: u64 = 300;
+/// Seconds after the first request that do not count.
+const WARM_UP: u64 = 5;
+
+/// A fleet at work, on a queue that holds more than it will do.
+struct Fleet {
+    stand: Stand,
+    node: RabbitNode,
+    workers: Vec<Process>,
+    config: String,
+    started: usize,
+}
+
+/// What was judged in some seconds.
+struct Judged {
+    accepted: f64,
+    throttled: f64,
+    seconds: f64,
+}
+
+impl Fleet {
+    fn new(
+        runtime: &Runtime,
+        files: u64,
+        simulator: &[&str],
+        limits: &str,
+        workers: usize,
+    ) -> Self {
+        let files = usize::try_from(files).expect("few");
+        let stand = Stand::with_limited(files, LATENCY_MS, simulator);
+        let node = broker(runtime);
+        let config = stand.configure_limits("fleet", limits);
+        let url = node.url();
+        let args = ["publish", "files", "-c", &config, "--broker", &url];
+        finish(&mut stand.filefleet("publish", &args));
+        let mut fleet = Self {
+            stand,
+            node,
+            workers: Vec::new(),
+            config,
+            started: 0,
+        };
+        fleet.grow(workers);
+        fleet
+    }
+
+    fn grow(&mut self, to: usize) {
+        while self.workers.len() < to {
+            self.started += 1;
+            let (url, number) = (self.node.url(), self.started);
+            let worker = self.stand.start_worker(&url, number, &self.config);
+            self.workers.push(worker);
+        }
+        for worker in &mut self.workers {
+            worker.wait_for_text("worker ready", LIMIT);
+        }
+    }
+
+    /// Of those that leave, so many are killed, and the others told to.
+    fn shrink(&mut self, to: usize, killed: usize) {
+        for (number, worker) in self.workers.drain(to..).enumerate() {
+            if number < killed {
+                worker.kill9();
+            } else {
+                let mut worker = worker;
+                worker.signal("TERM");
+                // Its end is waited for in its own time.
+                std::thread::spawn(move || worker.wait(LIMIT));
+            }
+        }
+    }
+
+    /// The second of the first request, once it was made.
+    fn first(&self, runtime: &Runtime) -> u64 {
+        loop {
+            if let Some(first) = self.stand.stats(runtime)["first_request_ms"].as_u64() {
+                return first / 1000;
+            }
+            pause();
+        }
+    }
+
+    /// What was judged from a second on to before another; waits for them to be over.
+    fn judged(&self, runtime: &Runtime, from: u64, to: u64) -> Judged {
+        wait_until(to + 1);
+        let stats = self.stand.stats(runtime);
+        let seconds = stats["seconds"].as_array().expect("a list");
+        let sum = |key: &str| -> f64 {
+            seconds
+                .iter()
+                .filter(|second| {
+                    let at = second["at"].as_u64().expect("a second");
+                    (from..to).contains(&at)
+                })
+                .map(|second| second[key].as_f64().expect("a count"))
+                .sum()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "seconds are few")]
+        let seconds = (to - from) as f64;
+        Judged {
+            accepted: sum("accepted"),
+            throttled: sum("throttled"),
+            seconds,
+        }
+    }
+}
+
+impl Judged {
+    /// The two lines of a report; false if one is beyond its bound.
+    fn report(&self, what: &str, quota: f64, least: f64, most_refused: f64) -> bool {
+        let goodput = self.accepted / self.seconds / quota;
+        let refused = self.throttled / self.accepted;
+        let name = |figure: &str| format!("{what}: {figure}");
+        let good = report(
+            &name("goodput to quota"),
+            goodput,
+            "",
+            Bound::AtLeast(least),
+        );
+        let calm = report(
+            &name("429s per success"),
+            refused,
+            "",
+            Bound::AtMost(most_refused),
+        );
+        good && calm
+    }
+}
+
+fn wait_until(second: u64) {
+    loop {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
+        if now.as_secs() >= second {
+            return;
+        }
+        pause();
+    }
+}
+
+/// A quota of requests, and fleets of several sizes.
+pub(crate) fn requests(runtime: &Runtime) -> bool {
+    let mut good = true;
+    for workers in [1, 4, 16] {
+        let per_minute = (QUOTA * 60).to_string();
+        let simulator = ["--requests-per-minute", &per_minute];
+        let limits = format!("limits = {{ requests_per_second = {QUOTA} }}");
+        let fleet = Fleet::new(runtime, QUOTA * 45, &simulator, &limits, workers);
+        let first = fleet.first(runtime) + WARM_UP;
+        let judged = fleet.judged(runtime, first, first + 30);
+        let what = format!("quota of 100/s, {workers} workers");
+        good &= judged.report(&what, 100.0, 0.95, 0.01);
+    }
+    good
+}
+
+/// A quota of tokens, alone and with one of requests that is as narrow.
+pub(crate) fn tokens(runtime: &Runtime) -> bool {
+    const TOKENS: u64 = 3_000_000;
+    let mut good = true;
+    for (what, requests) in [("quota of tokens", false), ("quotas of both", true)] {
+        let per_minute = (QUOTA * 60).to_string();
+        let tokens = TOKENS.to_string();
+        let mut simulator = vec!["--tokens-per-minute", &tokens];
+        let mut limits = format!("tokens_per_minute = {TOKENS}");
+        if requests {
+            simulator.extend(["--requests-per-minute", &per_minute]);
+            limits = format!("{limits}, requests_per_second = {QUOTA}");
+        }
+        let limits = format!("limits = {{ {limits} }}");
+        let fleet = Fleet::new(runtime, QUOTA * 200, &simulator, &limits, 4);
+        let first = fleet.first(runtime) + WARM_UP;
+        let judged = fleet.judged(runtime, first, first + 120);
+        let stats = fleet.stand.stats(runtime);
+        let count = |key: &str| stats[key].as_f64().expect("a counter");
+        let each = count("input_tokens") / count("paid");
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let by_tokens = TOKENS as f64 / 60.0 / each;
+        let quota = if requests {
+            by_tokens.min(100.0)
+        } else {
+            by_tokens
+        };
+        good &= judged.report(what, quota, 0.95, 0.01);
+    }
+    good
+}
+
+/// Workers come, leave and are killed.
+pub(crate) fn churn(runtime: &Runtime) -> bool {
+    let per_minute = (QUOTA * 60).to_string();
+    let simulator = ["--requests-per-minute", &per_minute];
+    let limits = format!("limits = {{ requests_per_second = {QUOTA} }}");
+    let mut fleet = Fleet::new(runtime, QUOTA * 90, &simulator, &limits, 4);
+    let first = fleet.first(runtime);
+    wait_until(first + 15);
+    fleet.grow(16);
+    wait_until(first + 35);
+    fleet.shrink(2, 2);
+    let judged = fleet.judged(runtime, first + WARM_UP, first + 65);
+    judged.report("4, then 16, then 2 workers", 100.0, 0.95, 0.01)
+}
+
+/// A quota that is not what is configured.
+pub(crate) fn wrong(runtime: &Runtime) -> bool {
+    let per_minute = (QUOTA * 60).to_string();
+    let simulator = ["--requests-per-minute", &per_minute];
+    let limits = format!("limits = {{ requests_per_second = {QUOTA} }}");
+    let fleet = Fleet::new(runtime, QUOTA * 60, &simulator, &limits, 4);
+    let first = fleet.first(runtime);
+    wait_until(first + 15);
+    let halved = json!({ "requests_per_minute": QUOTA * 30 });
+    fleet.stand.control(runtime, &halved);
+    let judged = fleet.judged(runtime, first + 25, first + 50);
+    let mut good = judged.report("quota halved meanwhile", 50.0, 0.9, 0.1);
+    drop(fleet);
+
+    let twice = format!("limits = {{ requests_per_second = {} }}", QUOTA * 2);
+    let fleet = Fleet::new(runtime, QUOTA * 60, &simulator, &twice, 4);
+    let first = fleet.first(runtime) + 10;
+    let judged = fleet.judged(runtime, first, first + 30);
+    good &= judged.report("quota configured twice too high", 100.0, 0.9, 0.1);
+    good
+}
+
+/// A service that is three times slower with more than 40 calls in flight.
+pub(crate) fn knee(runtime: &Runtime) -> bool {
+    const BEST: usize = 40;
+    let rate = |limits: &str| {
+        let stand = Stand::with_simulator(12_000, LATENCY_MS);
+        stand.control(
+            runtime,
+            &json!({ "knee": { "above": BEST, "factor": 3.0 } }),
+        );
+        let config = stand.configure_limits("run", limits);
+        let _run = stand.filefleet("run", &["run", "files", "-c", &config, "-o", "out"]);
+        let paid = || stand.paid(runtime).0;
+        while paid() < 100 {
+            pause();
+        }
+        let began = (paid(), SystemTime::now());
+        (0..)
+            .take_while(|_| {
+                began
+                    .1
+                    .elapsed()
+                    .is_ok_and(|passed| passed < Duration::from_secs(60))
+            })
+            .for_each(|_| pause());
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let rate = (paid() - began.0) as f64 / 60.0;
+        rate
+    };
+    let best = rate(&format!("limits = {{ in_flight = {BEST} }}"));
+    let found = rate("");
+    report(
+        "knee: rate of what was found to the best",
+        found / best,
+        "",
+        Bound::AtLeast(0.9),
+    )
+}

@@ -1,0 +1,341 @@
+//! The governor of one service in one worker: when a call may be made.
+//!
+//! Three bounds, and all of them hold: room for calls in flight, this worker's share of the
+//! fleet's quotas, and a stop while the service says so. Calls are let through in the order they
+//! come: one that needs many tokens is not overtaken by small ones for ever.
+
+mod heard;
+mod pace;
+mod quota;
+mod room;
+mod share;
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use filefleet_shared::wire::Usage;
+use rand::RngExt;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use self::{
+    pace::{REQUESTS, TOKENS},
+    quota::Quota,
+    room::Room,
+};
+pub use heard::Heard;
+pub(crate) use share::Membership;
+
+/// Shortest and longest stop after a refusal, whatever the service asked for: one that asks for
+/// more is paused, and its steps wait in the broker.
+const SHORTEST: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST: Duration = Duration::from_secs(20);
+/// The stop after a refusal that named no time.
+const UNNAMED: Duration = Duration::from_secs(1);
+/// Nobody waits for longer, whatever a service asked for.
+const ABSURD: Duration = Duration::from_secs(24 * 3600);
+/// Shorter stops are over before another worker would hear of them.
+const NEWS: Duration = Duration::from_secs(1);
+/// Three refusals within this time are no chance.
+const OFTEN: Duration = Duration::from_secs(5);
+
+/// Bounds of one service, or of the questions for results of its operations; quotas are the
+/// whole fleet's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Most calls in flight in this worker.
+    pub in_flight: usize,
+    /// `in_flight` is only the most there can be: what is good is to be found.
+    pub seeking: bool,
+    /// Requests per second.
+    pub requests: Option<f64>,
+    /// Tokens per second.
+    pub tokens: Option<f64>,
+}
+
+/// What a call will use, as far as it is known before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Tokens of the prompt, estimated from its length.
+    pub prompt: u64,
+    /// Most tokens of the answer; services count them when a call arrives, used or not.
+    pub answer: u64,
+}
+
+/// Lets calls to one service through.
+#[derive(Debug)]
+pub(crate) struct Governor {
+    /// Whoever holds it is the next.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    changed: Notify,
+    tier: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct State {
+    room: Room,
+    requests: Quota,
+    tokens: Quota,
+    /// Tokens that the service counts for each estimated one, in a prompt.
+    per_estimate: f64,
+    until: Option<Instant>,
+    /// Until when other workers know of a stop.
+    announced: Option<Instant>,
+    /// When refusals last meant something, the latest last.
+    lost: [Option<Instant>; 3],
+}
+
+/// A call that was let through. Dropped without an end, it only leaves.
+#[derive(Debug)]
+pub(crate) struct Permit<'a> {
+    governor: &'a Governor,
+    round: u32,
+    taken: Instant,
+    demand: Demand,
+    reserved: u64,
+}
+
+enum Try {
+    Taken {
+        round: u32,
+        reserved: u64,
+    },
+    /// Room or a share must come first.
+    Blocked,
+    NotBefore(Instant),
+}
+
+impl Governor {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let room = Room::new(bounds.in_flight, bounds.seeking);
+        let (tier, _) = watch::channel(tier(&room));
+        Self {
+            turn: tokio::sync::Mutex::default(),
+            state: Mutex::new(State {
+                room,
+                requests: Quota::new(REQUESTS, bounds.requests),
+                tokens: Quota::new(TOKENS, bounds.tokens),
+                per_estimate: 1.0,
+                until: None,
+                announced: None,
+                lost: [None; 3],
+            }),
+            changed: Notify::new(),
+            tier,
+        }
+    }
+
+    /// Waits until a call may be made.
+    pub(crate) async fn acquire(&self, demand: Demand) -> Permit<'_> {
+        let _turn = self.turn.lock().await;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Before the look at the state, so that no change after it is missed.
+            changed.as_mut().enable();
+            match self.try_take(Instant::now(), demand) {
+                Try::Taken { round, reserved } => {
+                    return Permit {
+                        governor: self,
+                        round,
+                        taken: Instant::now(),
+                        demand,
+                        reserved,
+                    };
+                }
+                Try::Blocked => changed.await,
+                Try::NotBefore(at) => tokio::select! {
+                    () = tokio::time::sleep_until(at) => {}
+                    () = changed => {}
+                },
+            }
+        }
+    }
+
+    /// Tokens of calls are counted, so that callers should say what they demand.
+    pub(crate) fn counts_tokens(&self) -> bool {
+        self.lock().tokens.is_known()
+    }
+
+    /// A quota is known, so that the fleet's members must share it.
+    pub(crate) fn is_shared(&self) -> bool {
+        let state = self.lock();
+        state.requests.is_known() || state.tokens.is_known()
+    }
+
+    /// How many workers share the quotas, this one included.
+    pub(crate) fn share(&self, members: u64) {
+        let now = Instant::now();
+        {
+            let mut state = self.lock();
+            state.requests.share(members, now);
+            state.tokens.share(members, now);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Another worker was told to leave the service alone.
+    pub(crate) fn stop(&self, wait: Duration) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.stop(now, wait.min(LONGEST));
+    }
+
+    /// Until when calls are stopped.
+    pub(crate) fn stopped_until(&self) -> Option<Instant> {
+        self.lock().until.filter(|until| *until > Instant::now())
+    }
+
+    /// How many calls may be in flight, in steps that are worth another prefetch.
+    pub(crate) fn tier(&self) -> watch::Receiver<usize> {
+        self.tier.subscribe()
+    }
+
+    /// Takes what the service says about its limits.
+    pub(crate) fn hear(&self, heard: &Heard) {
+        let Some((requests, tokens)) = heard.limits() else {
+            return;
+        };
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.requests.hear(requests, now);
+        state.tokens.hear(tokens, now);
+    }
+
+    fn try_take(&self, now: Instant, demand: Demand) -> Try {
+        let mut state = self.lock();
+        if let Some(until) = state.until.filter(|until| *until > now) {
+            return Try::NotBefore(until);
+        }
+        if state.room.free() == 0 {
+            return Try::Blocked;
+        }
+        let reserved = state.tokens_of(demand);
+        let ready = [
+            state.requests.ready_at(now, 1),
+            state.tokens.ready_at(now, reserved),
+        ];
+        match ready {
+            [None, _] | [_, None] => Try::Blocked,
+            [Some(one), Some(other)] if one.max(other) > now => Try::NotBefore(one.max(other)),
+            _ => {
+                state.requests.take(now, 1);
+                state.tokens.take(now, reserved);
+                let round = state.room.take();
+                Try::Taken { round, reserved }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whole after every operation.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit<'_> {
+    /// The service answered; what it counted, if it did.
+    pub(crate) fn answered(self, usage: &Usage) {
+        let now = Instant::now();
+        let tier = {
+            let mut state = self.governor.lock();
+            state.room.answered(self.round, now - self.taken);
+            state.requests.accepted(now);
+            state.settle(now, self.demand, self.reserved, usage);
+            tier(&state.room)
+        };
+        // Never back: taking deliveries anew costs each in hand a redelivery.
+        self.governor.tier.send_if_modified(|known| {
+            let grown = tier > *known;
+            *known = tier.max(*known);
+            grown
+        });
+    }
+
+    /// The service refused the call as one too many. Gives how long it wants to be left alone if
+    /// that is news to the other workers.
+    pub(crate) fn throttled(self, asked: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNNAMED);
+        let wait = wait.min(ABSURD);
+        let mut state = self.governor.lock();
+        // Calls that were in flight at a refusal belong to the same loss.
+        if state.lost[2].is_none_or(|lost| lost < self.taken) {
+            state.lose(now);
+        }
+        state.stop(now, wait.clamp(SHORTEST, LONGEST));
+        let until = now + wait;
+        let news = wait >= NEWS && state.announced.is_none_or(|known| known + NEWS < until);
+        if news {
+            state.announced = Some(until);
+        }
+        news.then_some(wait)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.governor.lock().room.leave();
+        self.governor.changed.notify_one();
+    }
+}
+
+impl State {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "tokens are far below 2^52 and not negative"
+    )]
+    fn tokens_of(&self, demand: Demand) -> u64 {
+        (demand.prompt as f64 * self.per_estimate).ceil() as u64 + demand.answer
+    }
+
+    /// Corrects the estimate by what the service counted, and pays for what was too little.
+    #[expect(clippy::cast_precision_loss, reason = "tokens are far below 2^52")]
+    fn settle(&mut self, now: Instant, demand: Demand, reserved: u64, usage: &Usage) {
+        if demand.prompt == 0 || usage.input_tokens == 0 {
+            return;
+        }
+        let counted = usage.input_tokens + demand.answer;
+        self.tokens.settle(now, counted.saturating_sub(reserved));
+        let ratio = usage.input_tokens as f64 / demand.prompt as f64;
+        // Up at once and down slowly: too little is refused, too much only waits.
+        let weight = if ratio > self.per_estimate { 0.5 } else { 0.05 };
+        self.per_estimate += (ratio - self.per_estimate) * weight;
+    }
+
+    /// Finds out what to do less of.
+    fn lose(&mut self, now: Instant) {
+        self.lost.rotate_left(1);
+        self.lost[2] = Some(now);
+        let requests = self.requests.doubt(now);
+        let named = self.tokens.doubt(now) || requests;
+        // One refusal can be chance; with several, what the service names is not all there is.
+        let often = self.lost[0].is_some_and(|first| now - first < OFTEN);
+        if (!named || often) && !self.requests.find(now) {
+            self.room.refused();
+        }
+    }
+
+    fn stop(&mut self, now: Instant, wait: Duration) {
+        // Not all of a fleet at one instant.
+        let jitter = wait.mul_f64(rand::rng().random_range(0.0..0.1));
+        let until = now + wait + jitter;
+        self.until = self.until.max(Some(until));
+        self.requests.forget_unused(until);
+        self.tokens.forget_unused(until);
+    }
+}
+
+/// The room in powers of two, so that it seldom changes.
+fn tier(room: &Room) -> usize {
+    room.size().next_power_of_two().max(8).min(room.most())
+}
+
+#[cfg(test)]
+mod tests;

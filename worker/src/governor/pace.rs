@@ -1,0 +1,302 @@
+//! The pace of one kind of unit, requests or tokens: even in time, and bounded in every window.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// Part of a quota that is used. The rest is for clocks and networks: a service judges when a
+/// request arrives, not when it is sent.
+const USED: f64 = 0.98;
+/// Uses within this time of each other are remembered as one.
+const GRAIN: u32 = 512;
+
+/// How a service judges a kind of unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Over this time, sliding.
+    pub(crate) window: Duration,
+    /// So much of what was not used may be made up for at once.
+    pub(crate) burst: Duration,
+}
+
+/// Requests are judged by the second, whatever unit a quota is written in.
+pub(crate) const REQUESTS: Judged = Judged {
+    window: Duration::from_secs(1),
+    burst: Duration::from_millis(250),
+};
+
+/// Tokens are counted by the minute.
+pub(crate) const TOKENS: Judged = Judged {
+    window: Duration::from_secs(60),
+    burst: Duration::from_secs(3),
+};
+
+/// What this worker may use of one quota.
+///
+/// Two bounds at once: units come evenly at the rate, and no window holds more than its share.
+/// The first alone would let a full window follow what was made up for; the second alone would
+/// let a minute's quota go in its first second.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    judged: Judged,
+    /// Units per second.
+    rate: f64,
+    /// When all that was used is paid for at the rate.
+    even_at: Instant,
+    /// Uses within the window, oldest first, with their sum.
+    uses: VecDeque<Uses>,
+    used: u64,
+}
+
+/// Uses at about one time.
+#[derive(Debug)]
+struct Uses {
+    first: Instant,
+    last: Instant,
+    units: u64,
+}
+
+impl Pace {
+    /// Nothing can be used before the first unit is due: no pace starts full.
+    pub(crate) fn new(judged: Judged, rate: f64, now: Instant) -> Self {
+        Self {
+            judged,
+            rate,
+            even_at: now + judged.burst,
+            uses: VecDeque::new(),
+            used: 0,
+        }
+    }
+
+    /// Units per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Changes the rate, from now on.
+    pub(crate) fn set_rate(&mut self, rate: f64, now: Instant) {
+        let ahead = now + self.judged.burst;
+        // What is owed is owed in units, not in time.
+        let owed = self.even_at.saturating_duration_since(ahead);
+        if !owed.is_zero() {
+            self.even_at = ahead + owed.mul_f64((self.rate / rate).clamp(0.0, 1000.0));
+        }
+        self.rate = rate;
+    }
+
+    /// What was not used until now is not made up for: the service was left alone.
+    pub(crate) fn forget_unused(&mut self, now: Instant) {
+        self.even_at = self.even_at.max(now + self.judged.burst);
+    }
+
+    /// When so many units can be used: now, or later.
+    ///
+    /// More than ever fit are let through alone: refusing them for ever would help nobody.
+    pub(crate) fn ready_at(&mut self, now: Instant, units: u64) -> Instant {
+        self.expire(now);
+        let burst = self.judged.burst;
+        let even = self.even_at.checked_sub(burst).unwrap_or(now);
+        let mut free = self.room().saturating_sub(self.used);
+        let mut windowed = now;
+        for uses in &self.uses {
+            if free >= units {
+                break;
+            }
+            free += uses.units;
+            windowed = uses.last + self.window();
+        }
+        even.max(windowed).max(now)
+    }
+
+    /// Uses units.
+    pub(crate) fn take(&mut self, now: Instant, units: u64) {
+        self.even_at = self.even_at.max(now) + self.time_of(units);
+        self.remember(now, units);
+    }
+
+    /// So many more units were used than were taken.
+    pub(crate) fn settle(&mut self, now: Instant, more: u64) {
+        self.even_at += self.time_of(more);
+        self.remember(now, more);
+    }
+
+    fn remember(&mut self, now: Instant, units: u64) {
+        let grain = self.judged.window / GRAIN;
+        self.used = self.used.saturating_add(units);
+        match self.uses.back_mut() {
+            Some(uses) if now < uses.first + grain => {
+                uses.last = now;
+                uses.units = uses.units.saturating_add(units);
+            }
+            _ => self.uses.push_back(Uses {
+                first: now,
+                last: now,
+                units,
+            }),
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let window = self.window();
+        while let Some(uses) = self.uses.front()
+            && now >= uses.last + window
+        {
+            self.used = self.used.saturating_sub(uses.units);
+            self.uses.pop_front();
+        }
+    }
+
+    /// A little longer than the service's: two that are sent further apart can arrive closer.
+    fn window(&self) -> Duration {
+        self.judged.window.mul_f64(1.005)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of units, rounded up"
+    )]
+    fn room(&self) -> u64 {
+        let units = self.rate * self.judged.window.as_secs_f64();
+        (units.ceil() as u64).max(1)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "units are far below 2^52")]
+    fn time_of(&self, units: u64) -> Duration {
+        let seconds = units as f64 / (self.rate * USED);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Sends as soon as allowed for so long, and stalls where `stalled` says; when each was sent.
+    fn send(pace: &mut Pace, start: Instant, seconds: u64, stalls: &[(u64, u64)]) -> Vec<Instant> {
+        let mut now = start;
+        let mut sent = Vec::new();
+        while now < start + Duration::from_secs(seconds) {
+            for (at, long) in stalls {
+                let from = start + Duration::from_millis(*at);
+                let to = from + Duration::from_millis(*long);
+                if now >= from && now < to {
+                    now = to;
+                }
+            }
+            let ready = pace.ready_at(now, 1);
+            if ready > now {
+                now = ready;
+                continue;
+            }
+            pace.take(now, 1);
+            sent.push(now);
+        }
+        sent
+    }
+
+    fn most_in(window: Duration, sent: &[Instant]) -> usize {
+        sent.iter()
+            .enumerate()
+            .map(|(first, at)| {
+                sent[first..]
+                    .iter()
+                    .take_while(|later| **later < *at + window)
+                    .count()
+            })
+            .max()
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn a_quota_is_used_up_to_its_margin_and_from_the_start_evenly() {
+        let start = Instant::now();
+        let mut pace = Pace::new(REQUESTS, 100.0, start);
+        let sent = send(&mut pace, start, 10, &[]);
+        assert!((970..=985).contains(&sent.len()), "{}", sent.len());
+        let soon = start + Duration::from_millis(100);
+        let early = sent.iter().filter(|at| **at < soon).count();
+        assert!(early <= 11, "{early} in the first tenth of a second");
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_holds_more_than_the_quota_whatever_stalls(
+            rate in 1u32..300, stalls in prop::collection::vec((0u64..9000, 1u64..900), 0..8),
+        ) {
+            let start = Instant::now();
+            let mut pace = Pace::new(REQUESTS, f64::from(rate), start);
+            let sent = send(&mut pace, start, 10, &stalls);
+            let most = most_in(Duration::from_secs(1), &sent);
+            prop_assert!(most <= rate as usize, "{} of {}", most, rate);
+        }
+    }
+
+    #[test]
+    fn what_short_stalls_cost_is_made_up_for() {
+        let start = Instant::now();
+        let mut even = Pace::new(REQUESTS, 100.0, start);
+        let mut stalled = Pace::new(REQUESTS, 100.0, start);
+        let stalls: Vec<(u64, u64)> = (1..40).map(|n| (n * 500 + n * 13 % 90, 80)).collect();
+        let whole = send(&mut even, start, 20, &[]).len();
+        let rest = send(&mut stalled, start, 20, &stalls).len();
+        assert!(rest + 40 >= whole, "{rest} of {whole}, in 3 s less");
+    }
+
+    #[test]
+    fn less_than_one_a_second_is_sent_so_seldom() {
+        let start = Instant::now();
+        let mut pace = Pace::new(REQUESTS, 0.25, start);
+        let sent = send(&mut pace, start, 60, &[]);
+        assert!((14..=16).contains(&sent.len()), "{}", sent.len());
+        assert_eq!(most_in(Duration::from_millis(3900), &sent), 1);
+    }
+
+    #[test]
+    fn a_minute_holds_its_tokens_and_one_request_over_all_of_them_goes_alone() {
+        let start = Instant::now();
+        let mut pace = Pace::new(TOKENS, 1000.0, start);
+        let mut now = start;
+        let mut sent: Vec<(Instant, u64)> = Vec::new();
+        while now < start + Duration::from_secs(300) {
+            let ready = pace.ready_at(now, 7_000);
+            if ready > now {
+                now = ready;
+                continue;
+            }
+            pace.take(now, 7_000);
+            sent.push((now, 7_000));
+        }
+        for (from, _) in &sent {
+            let window = |(at, _): &&(Instant, u64)| *at >= *from && *at < *from + TOKENS.window;
+            let sum: u64 = sent.iter().filter(window).map(|(_, units)| units).sum();
+            assert!(sum <= 60_000, "{sum} in a minute");
+        }
+        assert!(sent.len() > 38, "{} of 42", sent.len());
+        let alone = pace.ready_at(now, 100_000);
+        assert!(alone <= now + Duration::from_secs(62));
+    }
+
+    #[test]
+    fn a_new_rate_holds_from_now_on() {
+        let start = Instant::now();
+        let mut pace = Pace::new(REQUESTS, 100.0, start);
+        send(&mut pace, start, 5, &[]);
+        let later = start + Duration::from_secs(5);
+        pace.set_rate(10.0, later);
+        let sent = send(&mut pace, later, 10, &[]).len();
+        assert!((90..=100).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn tokens_that_were_used_beyond_the_estimate_are_paid_back() {
+        let start = Instant::now();
+        let mut pace = Pace::new(TOKENS, 100.0, start);
+        pace.take(start, 100);
+        pace.settle(start, 900);
+        let ready = pace.ready_at(start, 1);
+        assert!(ready >= start + Duration::from_secs(9));
+    }
+}

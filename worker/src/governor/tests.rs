@@ -1,0 +1,207 @@
+//! One governor, in paused time.
+
+use super::*;
+
+const OPEN: Bounds = Bounds {
+    in_flight: 8,
+    seeking: false,
+    requests: None,
+    tokens: None,
+};
+
+fn governor(bounds: Bounds) -> Governor {
+    Governor::new(bounds)
+}
+
+async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::from_secs(seconds), future)
+        .await
+        .ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_room_are_in_flight_and_each_that_ends_lets_one_in() {
+    let governor = governor(Bounds {
+        in_flight: 2,
+        ..OPEN
+    });
+    let first = governor.acquire(Demand::default()).await;
+    let _second = governor.acquire(Demand::default()).await;
+    let mut third = std::pin::pin!(governor.acquire(Demand::default()));
+    assert!(within(1, &mut third).await.is_none(), "there was no room");
+    drop(first);
+    assert!(within(1, third).await.is_some(), "there was room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_is_left_alone_until_the_time_it_asked_for() {
+    let governor = governor(OPEN);
+    let begun = Instant::now();
+    let (one, other) = (
+        governor.acquire(Demand::default()).await,
+        governor.acquire(Demand::default()).await,
+    );
+    one.throttled(Some(Duration::from_secs(3)));
+    other.throttled(Some(Duration::from_secs(1)));
+    let _permit = governor.acquire(Demand::default()).await;
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_secs(3) && waited < Duration::from_millis(3_301));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_asks_for_is_bounded_and_zero_is_nothing_said() {
+    for (asked, least, most) in [
+        (Duration::from_secs(86_400), 20, 23),
+        (Duration::MAX, 20, 23),
+        (Duration::ZERO, 1, 2),
+    ] {
+        let governor = governor(OPEN);
+        let begun = Instant::now();
+        governor
+            .acquire(Demand::default())
+            .await
+            .throttled(Some(asked));
+        let _permit = governor.acquire(Demand::default()).await;
+        let waited = begun.elapsed().as_secs();
+        assert!((least..most).contains(&waited), "{waited} s for {asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_before_the_share_is_known_and_then_only_the_share() {
+    let governor = governor(Bounds {
+        requests: Some(100.0),
+        ..OPEN
+    });
+    assert!(
+        within(10, governor.acquire(Demand::default()))
+            .await
+            .is_none()
+    );
+    governor.share(4);
+    let begun = Instant::now();
+    let mut calls = 0u32;
+    while begun.elapsed() < Duration::from_secs(10) {
+        drop(governor.acquire(Demand::default()).await);
+        calls += 1;
+    }
+    assert!((235..=250).contains(&calls), "{calls} of 250 in 10 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_reserved_before_and_the_estimate_learns_from_what_was_counted() {
+    let governor = governor(Bounds {
+        tokens: Some(1_000.0),
+        ..OPEN
+    });
+    governor.share(1);
+    let demand = Demand {
+        prompt: 50,
+        answer: 0,
+    };
+    let counted = Usage {
+        input_tokens: 100,
+        ..Usage::default()
+    };
+    let begun = Instant::now();
+    let mut calls = 0u32;
+    while begun.elapsed() < Duration::from_secs(60) {
+        governor.acquire(demand).await.answered(&counted);
+        calls += 1;
+    }
+    assert!(
+        (570..=600).contains(&calls),
+        "{calls} of 600 that fit in a minute"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_call_is_not_overtaken_by_small_ones_for_ever() {
+    let governor = std::sync::Arc::new(governor(Bounds {
+        tokens: Some(100.0),
+        ..OPEN
+    }));
+    governor.share(1);
+    let order = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for tokens in [10, 500, 1, 1, 1] {
+        let (governor, order) = (governor.clone(), order.clone());
+        tasks.spawn(async move {
+            let demand = Demand {
+                prompt: 0,
+                answer: tokens,
+            };
+            let _permit = governor.acquire(demand).await;
+            order.lock().unwrap().push(tokens);
+        });
+        tokio::task::yield_now().await;
+    }
+    while tasks.join_next().await.is_some() {}
+    assert_eq!(*order.lock().unwrap(), [10, 500, 1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_the_service_names_counts_once_it_has_refused_a_call() {
+    let governor = governor(Bounds {
+        requests: Some(100.0),
+        ..OPEN
+    });
+    governor.share(1);
+    let heard = Heard::default();
+    let name = reqwest::header::HeaderName::from_static("x-ratelimit-limit-requests");
+    let value = reqwest::header::HeaderValue::from_static("3000");
+    heard.read(&[(name, value)].into_iter().collect());
+    governor.hear(&heard);
+    let rate = async |seconds: u32| {
+        let begun = Instant::now();
+        let mut calls = 0u32;
+        while begun.elapsed() < Duration::from_secs(seconds.into()) {
+            drop(governor.acquire(Demand::default()).await);
+            calls += 1;
+        }
+        calls / seconds
+    };
+    assert!((97..=98).contains(&rate(10).await));
+    governor
+        .acquire(Demand::default())
+        .await
+        .throttled(Some(Duration::from_millis(50)));
+    let halved = rate(10).await;
+    assert!((46..=50).contains(&halved), "{halved}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_nobody_names_is_found_and_kept_to() {
+    let governor = governor(Bounds {
+        in_flight: 64,
+        ..OPEN
+    });
+    governor.share(1);
+    let begun = Instant::now();
+    let (mut accepted, mut refused) = (std::collections::VecDeque::new(), 0u32);
+    let (mut late_accepted, mut late_refused) = (0u32, 0u32);
+    while begun.elapsed() < Duration::from_secs(120) {
+        let permit = governor.acquire(Demand::default()).await;
+        let now = Instant::now();
+        while accepted
+            .front()
+            .is_some_and(|at| *at + Duration::from_secs(1) <= now)
+        {
+            accepted.pop_front();
+        }
+        let late = begun.elapsed() > Duration::from_secs(20);
+        if accepted.len() < 20 {
+            accepted.push_back(now);
+            late_accepted += u32::from(late);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            permit.answered(&Usage::default());
+        } else {
+            refused += 1;
+            late_refused += u32::from(late);
+            permit.throttled(Some(Duration::from_millis(50)));
+        }
+    }
+    assert!(refused > 0);
+    assert!(late_accepted >= 1_800, "{late_accepted} of 2000");
+    assert!(late_refused * 10 <= late_accepted, "{late_refused} refused");
+}
