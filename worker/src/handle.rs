@@ -319,7 +319,7 @@ impl Attempts<'_> {
             input_changed: self.input_changed,
             failure: None,
             service: Some(self.step.service.clone()),
-            skipped: false,
+            unmatched: false,
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Ended {
     /// The service that was called.
     pub(crate) service: Option<String>,
     /// No step of the file was tried: no condition held.
-    pub(crate) skipped: bool,
+    pub(crate) unmatched: bool,
 }
 
 impl Ended {
@@ -57,7 +57,7 @@ impl Ended {
             input_changed: false,
             failure: None,
             service: None,
-            skipped: false,
+            unmatched: false,
         }
     }
 }
@@ -221,7 +221,7 @@ fn record(
         usage: ended.usage,
         attempts: ended.attempts,
         input_changed: ended.input_changed,
-        skipped: ended.skipped,
+        unmatched: ended.unmatched,
         worker: context.worker.clone(),
         timings: Timings {
             started: ended.started,

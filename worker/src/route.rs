@@ -68,7 +68,7 @@ pub(crate) fn past(
                 Ok(None) => {
                     let output = latest(context, &following);
                     let ended = Ended {
-                        skipped: output.is_none(),
+                        unmatched: output.is_none(),
                         ..ended()
                     };
                     outcome::last(context, message, headers, ended, output)

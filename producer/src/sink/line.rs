@@ -38,7 +38,7 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     input_changed: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    skipped: bool,
+    unmatched: bool,
     worker: &'a str,
     started: UnixMillis,
     finished: UnixMillis,
@@ -67,7 +67,7 @@ impl<'a> From<&'a Outcome> for Line<'a> {
             modified: outcome.file.modified,
             media_type: &outcome.file.media_type,
             input_changed: outcome.input_changed,
-            skipped: outcome.skipped,
+            unmatched: outcome.unmatched,
             worker: &outcome.worker,
             started: outcome.timings.started,
             finished: outcome.timings.finished,
@@ -85,7 +85,7 @@ pub(crate) struct CountedLine<'a> {
     #[serde(default, borrow)]
     pub(super) cause: Option<Cow<'a, str>>,
     #[serde(default)]
-    pub(super) skipped: bool,
+    pub(super) unmatched: bool,
     pub(super) usage: Usage,
     pub(super) finished: UnixMillis,
     pub(super) call_ms: u64,
@@ -99,7 +99,7 @@ impl<'a> From<&'a Outcome> for CountedLine<'a> {
             seq: outcome.seq,
             status: outcome.status,
             cause: failure.map(|failure| Cow::Borrowed(failure.cause.as_str())),
-            skipped: outcome.skipped,
+            unmatched: outcome.unmatched,
             usage: outcome.usage,
             finished: outcome.timings.finished,
             call_ms: outcome.timings.call_ms,

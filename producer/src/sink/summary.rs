@@ -35,7 +35,7 @@ pub struct Summary {
     pub succeeded: u64,
     /// Of these, tasks for whose file no step's condition held.
     #[serde(default)]
-    pub skipped: u64,
+    pub unmatched: u64,
     /// Tasks given up.
     pub failed: u64,
     /// Tasks cancelled.
@@ -100,7 +100,7 @@ impl Summary {
             status,
             total: sentinel.map(|closed| closed.total),
             succeeded: tally.succeeded,
-            skipped: tally.skipped,
+            unmatched: tally.unmatched,
             failed: tally.failed,
             cancelled: tally.cancelled,
             duplicates: tally.duplicates,

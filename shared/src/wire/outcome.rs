@@ -94,7 +94,7 @@ pub struct Outcome {
     pub input_changed: bool,
     /// It succeeded because no step's condition held for the file: nothing was asked for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub skipped: bool,
+    pub unmatched: bool,
     /// The worker that ended it.
     pub worker: String,
     /// When it happened.

@@ -112,7 +112,7 @@ fn a_file_ends_with_the_last_answer_where_no_step_is_left() {
         (outcome.step.as_str(), outcome.output),
         ("one", Some(json!("answer")))
     );
-    assert!(!outcome.skipped);
+    assert!(!outcome.unmatched);
 }
 
 #[test]
@@ -128,7 +128,10 @@ fn a_first_step_whose_condition_does_not_hold_is_handed_on_without_a_call() {
 fn a_file_that_no_step_wants_succeeds_and_says_so() {
     let context = context(["file.size > 100"; 3]);
     let outcome = outcome(&taken(&context, &at("one")).unwrap());
-    assert_eq!((outcome.status, outcome.skipped), (Status::Succeeded, true));
+    assert_eq!(
+        (outcome.status, outcome.unmatched),
+        (Status::Succeeded, true)
+    );
     assert_eq!(
         (outcome.output, outcome.attempts, outcome.usage.calls),
         (None, 0, 0)
@@ -143,7 +146,7 @@ fn an_earlier_answer_is_kept_where_a_step_is_given_up_late() {
     message.outputs.insert("one".to_owned(), json!("answer"));
     let outcome = outcome(&taken(&context, &message).unwrap());
     assert_eq!(
-        (outcome.skipped, outcome.output),
+        (outcome.unmatched, outcome.output),
         (false, Some(json!("answer")))
     );
 }

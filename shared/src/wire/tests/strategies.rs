@@ -127,7 +127,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     );
     (step(), ended, seen).prop_map(|(step, ended, seen)| {
         let (status, output, failure, usage) = ended;
-        let (attempts, [input_changed, skipped], worker, [started, finished, call_ms]) = seen;
+        let (attempts, [input_changed, unmatched], worker, [started, finished, call_ms]) = seen;
         Outcome {
             v: VERSION,
             kind: OutcomeTag::Outcome,
@@ -142,7 +142,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
             usage,
             attempts,
             input_changed,
-            skipped,
+            unmatched,
             worker,
             timings: Timings {
                 started: UnixMillis(started),

@@ -45,7 +45,7 @@ pub(super) fn read(service: &mut Section<'_>) -> Option<EntraConfig> {
             None
         }
     };
-    let authority = place.map(|place| authority(&place));
+    let authority = place.map(|place| authority(&place, managed));
     let authority = authority
         .transpose()
         .map_err(|message| section.error("authority", message));

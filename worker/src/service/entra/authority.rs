@@ -319,7 +319,8 @@ fn machine_url(config: &EntraConfig, own: Option<&Url>) -> Result<Url, EntraErro
 }
 
 fn place(config: &EntraConfig, place: &'static str, text: &str) -> Result<Url, EntraError> {
-    super::authority(text).map_err(|why| EntraError::Place {
+    let of_machine = matches!(config.identity, Identity::Managed { .. });
+    super::authority(text, of_machine).map_err(|why| EntraError::Place {
         key: config.key.clone(),
         place,
         why,

@@ -8,6 +8,7 @@ use std::fmt;
 use filefleet_shared::config::Secret;
 use reqwest::Url;
 
+use super::transport;
 pub(crate) use authority::Authority;
 pub(crate) use token::{Token, Tokens};
 
@@ -86,13 +87,15 @@ pub enum EntraError {
 /// The environment, or what a test has for it.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The address of an authority; only what stays on this machine or link may be unencrypted.
+/// The address of an authority; what stays on this machine may be unencrypted, and what gives
+/// machines their tokens on their link.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn authority(text: &str) -> Result<Url, String> {
-    let url = super::transport::address(text, "the rest of the address is added")?;
-    if url.scheme() == "http" && !stays_here(&url) {
+pub(crate) fn authority(text: &str, of_machine: bool) -> Result<Url, String> {
+    let url = transport::address(text, "the rest of the address is added")?;
+    let here = transport::is_loopback(&url) || (of_machine && stays_here(&url));
+    if url.scheme() == "http" && !here {
         return Err("would send a secret unencrypted over the network; use https://".to_owned());
     }
     Ok(url)
@@ -102,7 +105,7 @@ pub(crate) fn authority(text: &str) -> Result<Url, String> {
 fn stays_here(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let on_link = |ip: std::net::Ipv4Addr| ip.is_link_local();
-    super::transport::is_loopback(url) || host.parse().is_ok_and(on_link)
+    transport::is_loopback(url) || host.parse().is_ok_and(on_link)
 }
 
 impl fmt::Display for Identity {

@@ -26,7 +26,7 @@ fn authority_of(
     let config = EntraConfig {
         key: "service.s.entra".to_owned(),
         identity,
-        authority: own.map(|own| authority(own).unwrap()),
+        authority: own.map(|own| authority(own, true).unwrap()),
     };
     let environment = |name: &str| environment.get(name).map(|&value| value.to_owned());
     Authority::new("s", &config, COGNITIVE_SCOPE, &environment)
@@ -115,15 +115,18 @@ fn secrets_are_sent_unencrypted_only_to_this_machine_and_its_link() {
         "http://localhost:42356/msi/token",
         "http://169.254.130.2:8081/msi/token",
     ] {
-        assert!(authority(good).is_ok(), "{good}");
+        assert!(authority(good, true).is_ok(), "{good}");
     }
     for bad in [
         "http://login.microsoftonline.com",
         "http://10.0.0.1",
         "login.microsoftonline.com",
     ] {
-        assert!(authority(bad).is_err(), "{bad}");
+        assert!(authority(bad, true).is_err(), "{bad}");
     }
+    // An application's secret stays on this machine.
+    assert!(authority("http://169.254.130.2:8081", false).is_err());
+    assert!(authority("http://127.0.0.1:8081", false).is_ok());
 }
 
 #[test]
