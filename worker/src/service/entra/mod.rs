@@ -1,5 +1,6 @@
 //! Tokens of Microsoft Entra ID, in place of keys.
 
+mod asker;
 mod authority;
 mod token;
 
