@@ -1,5 +1,7 @@
 //! One delivery, from its bytes to a verdict. Knows no broker and no loop.
 
+mod way;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -16,8 +18,7 @@ use crate::{
     input,
     outcome::{self, Ended},
     retry::RetryPolicy,
-    route,
-    service::{Accepted, Answer, BoundStep, CallError, Demand, Heard, Reply, StepInput},
+    service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -43,7 +44,7 @@ pub(crate) async fn handle(
     let Some(step) = context.catalog.step(&message.pipeline, &message.step) else {
         return unknown(context, envelope, &message);
     };
-    if let Some(verdict) = route::past(context, &message, &envelope.headers, step) {
+    if let Some(verdict) = way::passed_over(context, envelope, &message, step) {
         return verdict;
     }
     let mut attempts = Attempts {
@@ -335,11 +336,6 @@ impl Attempts<'_> {
     fn continued(&self, accepted: &Accepted) -> Verdict {
         let headers = &self.envelope.headers;
         outcome::continued(self.context, self.message, headers, self.ended(), accepted)
-    }
-
-    fn succeeded(&self, answer: Answer) -> Verdict {
-        let headers = &self.envelope.headers;
-        route::after(self.context, self.message, headers, self.ended(), answer)
     }
 }
 

@@ -43,26 +43,26 @@ impl Ended {
         Self {
             attempts,
             failure: Some((cause.to_owned(), detail)),
-            ..Self::untried(Usage::default())
+            ..Self::untried(false)
         }
     }
 
-    /// A step that was not tried, after steps that used `usage`.
-    pub(crate) fn untried(usage: Usage) -> Self {
+    /// A first step that was not tried; `unmatched` if no other one is either.
+    pub(crate) fn untried(unmatched: bool) -> Self {
         Self {
             attempts: 0,
             started: UnixMillis::now(),
             call_ms: 0,
-            usage,
+            usage: Usage::default(),
             input_changed: false,
             failure: None,
             service: None,
-            unmatched: false,
+            unmatched,
         }
     }
 }
 
-/// The message of the next step; `following` has the outputs and the usage so far.
+/// The message of the next step; `following` has the outputs so far.
 pub(crate) fn go_on(
     context: &Context,
     message: &StepMessage,
@@ -72,6 +72,8 @@ pub(crate) fn go_on(
     next: &BoundStep,
 ) -> Verdict {
     following.step.clone_from(&next.name);
+    following.continuation = None;
+    following.usage = ended.usage;
     let outputs = serde_json::to_vec(&following.outputs).map_or(usize::MAX, |json| json.len());
     if outputs > MAX_OUTPUTS_BYTES {
         let detail = format!("outputs of {outputs} bytes, {MAX_OUTPUTS_BYTES} fit in a message");

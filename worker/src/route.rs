@@ -1,98 +1,88 @@
 //! Where a file goes after a step, and past steps whose condition does not hold for it.
 
-use filefleet_shared::{
-    broker::{Headers, Verdict},
-    wire::StepMessage,
-};
+use filefleet_shared::wire::StepMessage;
 use serde_json::Value;
 
-use crate::{
-    context::Context,
-    outcome::{self, Ended},
-    service::{Answer, BoundStep},
-};
+use crate::service::{BoundStep, Catalog};
 
-/// The outcome of a file whose last step has ended, or the message of its next one.
-pub(crate) fn after(
-    context: &Context,
-    message: &StepMessage,
-    headers: &Headers,
-    ended: Ended,
-    answer: Answer,
-) -> Verdict {
-    let later = context.catalog.after(&message.pipeline, &message.step);
-    if later.is_empty() {
-        return outcome::last(context, message, headers, ended, Some(answer.output));
-    }
-    let mut following = message.clone();
-    following
-        .outputs
-        .insert(message.step.clone(), answer.output);
-    following.continuation = None;
-    following.usage = ended.usage;
-    match choose(later, &mut following) {
-        Ok(Some(next)) => outcome::go_on(context, message, headers, ended, following, next),
-        Ok(None) => {
-            let output = following.outputs.remove(&message.step);
-            outcome::last(context, message, headers, ended, output)
+/// The word for a file whose way cannot be decided.
+pub(crate) const BAD_CONDITION: &str = "bad_condition";
+
+/// The way of a file from where it is.
+#[derive(Debug)]
+pub(crate) struct Way<'a> {
+    /// The next step; none if it has none left.
+    pub(crate) next: Option<&'a BoundStep>,
+    /// Names of the steps before it whose condition does not hold.
+    pub(crate) passed: Vec<&'a str>,
+}
+
+impl Way<'_> {
+    /// Steps that were passed over gave nothing, and later conditions and templates see that.
+    pub(crate) fn mark(&self, following: &mut StepMessage) {
+        for step in &self.passed {
+            following.outputs.insert((*step).to_owned(), Value::Null);
         }
-        Err(detail) => bad_condition(context, message, headers, ended, detail),
     }
 }
 
-/// What becomes of a step whose condition does not hold: none if it does.
+/// The way after the step of a message, which gave `output`; `message` has all outputs before it.
 ///
-/// The steps after one that ended were chosen then; a producer knows no conditions and sends every
-/// file to the first step.
-pub(crate) fn past(
-    context: &Context,
+/// # Errors
+/// Which condition cannot be decided, and why.
+pub(crate) fn after<'a>(
+    catalog: &'a Catalog,
     message: &StepMessage,
-    headers: &Headers,
-    step: &BoundStep,
-) -> Option<Verdict> {
-    // What a service has accepted is finished, whatever a new configuration says.
-    if message.continuation.is_some() || step.when.is_none() {
-        return None;
+    output: &Value,
+) -> Result<Way<'a>, String> {
+    let later = catalog.after(&message.pipeline, &message.step);
+    if later.iter().all(|step| step.when.is_none()) {
+        let next = later.first();
+        return Ok(Way {
+            next,
+            passed: Vec::new(),
+        });
     }
-    let ended = || Ended::untried(message.usage);
-    let mut following = message.clone();
-    let later = context.catalog.after(&message.pipeline, &message.step);
-    let verdict = match holds(step, &following) {
-        Ok(true) => return None,
-        Ok(false) => {
-            following.outputs.insert(step.name.clone(), Value::Null);
-            match choose(later, &mut following) {
-                Ok(Some(next)) => {
-                    outcome::go_on(context, message, headers, ended(), following, next)
-                }
-                Ok(None) => {
-                    let output = latest(context, &following);
-                    let ended = Ended {
-                        unmatched: output.is_none(),
-                        ..ended()
-                    };
-                    outcome::last(context, message, headers, ended, output)
-                }
-                Err(detail) => bad_condition(context, message, headers, ended(), detail),
-            }
-        }
-        Err(detail) => bad_condition(context, message, headers, ended(), detail),
-    };
-    Some(verdict)
+    let mut seen = message.clone();
+    seen.outputs.insert(message.step.clone(), output.clone());
+    choose(later, seen)
 }
 
-/// The first of some steps whose condition holds; the outputs of those before it become `null`.
-fn choose<'a>(
-    later: &'a [BoundStep],
-    following: &mut StepMessage,
-) -> Result<Option<&'a BoundStep>, String> {
-    for step in later {
-        if holds(step, following)? {
-            return Ok(Some(step));
-        }
-        following.outputs.insert(step.name.clone(), Value::Null);
+/// The way past a step that a producer has sent a file to; none if the file is to go through it.
+///
+/// A producer knows no conditions. Those of later steps were decided when the step before ended,
+/// and what a service has accepted is finished, whatever a new configuration says.
+///
+/// # Errors
+/// Which condition cannot be decided, and why.
+pub(crate) fn past<'a>(
+    catalog: &'a Catalog,
+    message: &StepMessage,
+    step: &'a BoundStep,
+) -> Result<Option<Way<'a>>, String> {
+    let decided = message.continuation.is_some() || !message.outputs.is_empty();
+    if decided || holds(step, message)? {
+        return Ok(None);
     }
-    Ok(None)
+    let mut seen = message.clone();
+    seen.outputs.insert(step.name.clone(), Value::Null);
+    let mut way = choose(catalog.after(&message.pipeline, &message.step), seen)?;
+    way.passed.insert(0, &step.name);
+    Ok(Some(way))
+}
+
+/// The first of some steps whose condition holds.
+fn choose(later: &[BoundStep], mut seen: StepMessage) -> Result<Way<'_>, String> {
+    let mut passed = Vec::new();
+    for step in later {
+        if holds(step, &seen)? {
+            let next = Some(step);
+            return Ok(Way { next, passed });
+        }
+        seen.outputs.insert(step.name.clone(), Value::Null);
+        passed.push(step.name.as_str());
+    }
+    Ok(Way { next: None, passed })
 }
 
 fn holds(step: &BoundStep, message: &StepMessage) -> Result<bool, String> {
@@ -101,24 +91,6 @@ fn holds(step: &BoundStep, message: &StepMessage) -> Result<bool, String> {
     };
     when.holds(message)
         .map_err(|why| format!("`when` of step {:?}: {why}", step.name))
-}
-
-/// What the last step gave that was not passed over.
-fn latest(context: &Context, message: &StepMessage) -> Option<Value> {
-    let steps = context.catalog.steps(&message.pipeline)?.iter().rev();
-    let mut outputs = steps.filter_map(|step| message.outputs.get(&step.name));
-    outputs.find(|output| !output.is_null()).cloned()
-}
-
-fn bad_condition(
-    context: &Context,
-    message: &StepMessage,
-    headers: &Headers,
-    ended: Ended,
-    detail: String,
-) -> Verdict {
-    let failure = Some(("bad_condition".to_owned(), detail));
-    outcome::failed(context, message, headers, Ended { failure, ..ended })
 }
 
 #[cfg(test)]

@@ -122,3 +122,41 @@ fn every_file_goes_through_the_steps_whose_conditions_hold_for_it() {
     );
     assert_eq!(sim.paid(), (7, 0));
 }
+
+#[test]
+fn a_condition_that_cannot_be_decided_is_a_named_failure_that_keeps_what_was_paid() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(2);
+    let text = format!(
+        r#"
+[service.sim]
+kind = "openai"
+endpoint = "{sim}"
+
+[[pipeline.two]]
+name = "read"
+service = "sim"
+chat = {{ model = "m", prompt = "Describe." }}
+
+[[pipeline.two]]
+name = "judge"
+service = "sim"
+when = "read.confidence > 0.5"
+chat = {{ model = "m", prompt = "Judge {{{{ read.text }}}}" }}
+"#,
+        sim = sim.url()
+    );
+    fs::write(place.path().join("filefleet.toml"), text).expect("a file");
+    place.ends_with(1, "run", &["run", "files", "-o", "out"]);
+    let results = Results::read(&place.out());
+    results.assert_exactly_once(2);
+    for line in &results.failed {
+        assert_eq!(
+            (&line["cause"], &line["usage"]["calls"]),
+            (&"bad_condition".into(), &1.into())
+        );
+        let detail = line["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("step \"judge\""), "{line}");
+    }
+    assert_eq!(results.failed.len(), 2);
+}
