@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use filefleet_shared::wire::RunId;
+use filefleet_shared::wire::{Cost, RunId};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -14,7 +14,8 @@ Exit codes:
   4  paused: a service refuses every call or is not there; fix it, the same command resumes
   5  the broker is not there, or was away for too long; the same command resumes
   6  a local file or disk failed; the same command resumes
-  7  another filefleet process has the run, the journal or the directory";
+  7  another filefleet process has the run, the journal or the directory
+  8  the budget is spent; the same command with a larger one resumes";
 
 /// Every file of a directory, through AI services, exactly once, at the speed your quota allows.
 #[derive(Debug, Parser)]
@@ -197,6 +198,10 @@ pub(crate) struct RunArgs {
     /// in the output directory moves to its `runs`, and a run that is not finished is given up.
     #[arg(long)]
     pub(crate) redo: bool,
+    /// Begin no call once so much is spent, by the prices in the configuration, and stop; the same
+    /// command with a larger budget goes on.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<Cost>,
     /// Call a simulator in this process instead of the real services: no key, no cost.
     #[arg(long)]
     pub(crate) rehearse: bool,
@@ -307,6 +312,10 @@ pub(crate) struct CollectArgs {
     /// When the run is complete, make all workers leave.
     #[arg(long)]
     pub(crate) then_stop: bool,
+    /// When finished files have cost so much, by the prices in the workers' configuration, make all
+    /// workers leave. What is left stays queued.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) budget: Option<Cost>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     #[command(flatten)]

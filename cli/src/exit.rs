@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Local = 6,
     /// Another process has it.
     Busy = 7,
+    /// The budget is spent; the same command with a larger one resumes.
+    OverBudget = 8,
 }
 
 impl From<Exit> for ExitCode {

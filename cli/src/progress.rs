@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filefleet_shared::time::UnixMillis;
+use filefleet_shared::{time::UnixMillis, wire::Cost};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -25,6 +25,9 @@ pub(crate) struct Moment {
     pub(crate) in_flight: u64,
     /// Tokens of prompts and answers.
     pub(crate) tokens: u64,
+    /// What they cost, where prices are known.
+    #[serde(skip_serializing_if = "Cost::is_zero")]
+    pub(crate) cost: Cost,
     /// Services that are paused, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) paused: Vec<String>,
@@ -164,6 +167,9 @@ impl Progress {
         }
         if moment.tokens > 0 {
             say(format!("{} tokens", moment.tokens));
+        }
+        if !moment.cost.is_zero() {
+            say(format!("cost {}", moment.cost));
         }
         for paused in &moment.paused {
             say(format!("PAUSED {paused}"));

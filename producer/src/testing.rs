@@ -174,6 +174,7 @@ pub(crate) fn outcome(run: RunId, seq: u64, status: Status) -> Outcome {
         step: "only".to_owned(),
         output: (status == Status::Succeeded).then(|| serde_json::json!({ "answer": seq })),
         failure,
+        by_service: std::collections::BTreeMap::new(),
         usage: Usage {
             calls: 1,
             input_tokens: 10,

@@ -85,14 +85,12 @@ impl Fleet {
         }
     }
 
-    /// The second of the first request, once it was made.
-    fn first(&self, runtime: &Runtime) -> u64 {
-        loop {
-            if let Some(first) = self.stand.stats(runtime)["first_request_ms"].as_u64() {
-                return first / 1000;
-            }
+    /// The second by which all workers were there and a request was made.
+    fn begun(&self, runtime: &Runtime) -> u64 {
+        while self.stand.stats(runtime)["first_request_ms"].is_null() {
             pause();
         }
+        now()
     }
 
     /// What was judged from a second on to before another; waits for them to be over.
@@ -143,15 +141,14 @@ impl Judged {
 }
 
 fn wait_until(second: u64) {
-    loop {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970");
-        if now.as_secs() >= second {
-            return;
-        }
+    while now() < second {
         pause();
     }
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970").as_secs()
 }
 
 /// A quota of requests, and fleets of several sizes.
@@ -162,7 +159,7 @@ pub(crate) fn requests(runtime: &Runtime) -> bool {
         let simulator = ["--requests-per-minute", &per_minute];
         let limits = format!("limits = {{ requests_per_second = {QUOTA} }}");
         let fleet = Fleet::new(runtime, QUOTA * 45, &simulator, &limits, workers);
-        let first = fleet.first(runtime) + WARM_UP;
+        let first = fleet.begun(runtime) + WARM_UP;
         let judged = fleet.judged(runtime, first, first + 30);
         let what = format!("quota of 100/s, {workers} workers");
         good &= judged.report(&what, 100.0, 0.95, 0.01);
@@ -185,7 +182,7 @@ pub(crate) fn tokens(runtime: &Runtime) -> bool {
         }
         let limits = format!("limits = {{ {limits} }}");
         let fleet = Fleet::new(runtime, QUOTA * 200, &simulator, &limits, 4);
-        let first = fleet.first(runtime) + WARM_UP;
+        let first = fleet.begun(runtime) + WARM_UP;
         let judged = fleet.judged(runtime, first, first + 120);
         let stats = fleet.stand.stats(runtime);
         let count = |key: &str| stats[key].as_f64().expect("a counter");
@@ -208,7 +205,7 @@ pub(crate) fn churn(runtime: &Runtime) -> bool {
     let simulator = ["--requests-per-minute", &per_minute];
     let limits = format!("limits = {{ requests_per_second = {QUOTA} }}");
     let mut fleet = Fleet::new(runtime, QUOTA * 90, &simulator, &limits, 4);
-    let first = fleet.first(runtime);
+    let first = fleet.begun(runtime);
     wait_until(first + 15);
     fleet.grow(16);
     wait_until(first + 35);
@@ -223,7 +220,7 @@ pub(crate) fn wrong(runtime: &Runtime) -> bool {
     let simulator = ["--requests-per-minute", &per_minute];
     let limits = format!("limits = {{ requests_per_second = {QUOTA} }}");
     let fleet = Fleet::new(runtime, QUOTA * 60, &simulator, &limits, 4);
-    let first = fleet.first(runtime);
+    let first = fleet.begun(runtime);
     wait_until(first + 15);
     let halved = json!({ "requests_per_minute": QUOTA * 30 });
     fleet.stand.control(runtime, &halved);
@@ -233,7 +230,7 @@ pub(crate) fn wrong(runtime: &Runtime) -> bool {
 
     let twice = format!("limits = {{ requests_per_second = {} }}", QUOTA * 2);
     let fleet = Fleet::new(runtime, QUOTA * 60, &simulator, &twice, 4);
-    let first = fleet.first(runtime) + 10;
+    let first = fleet.begun(runtime) + 10;
     let judged = fleet.judged(runtime, first, first + 30);
     good &= judged.report("quota configured twice too high", 100.0, 0.9, 0.1);
     good

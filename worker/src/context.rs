@@ -15,7 +15,9 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{breaker::Breaker, governor::Governor, retry::RetryPolicy, service::Catalog};
+use crate::{
+    breaker::Breaker, budget::Budget, governor::Governor, retry::RetryPolicy, service::Catalog,
+};
 
 /// Shared by all steps of a worker.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) quarantine_after: u32,
     /// Deaths in the quarantine after which it is given up.
     pub(crate) dead_after: u32,
+    /// What may be spent.
+    pub(crate) budget: Arc<Budget>,
     /// What all workers should know.
     pub(crate) announce: mpsc::Sender<ControlRecord>,
 }

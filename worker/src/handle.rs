@@ -60,6 +60,7 @@ pub(crate) async fn handle(
         counted: 0,
         deferred: 0,
         usage: message.usage,
+        used: Usage::default(),
         call_ms: 0,
         input_changed: false,
         draining,
@@ -147,6 +148,8 @@ struct Attempts<'a> {
     /// Times this delivery was throttled.
     deferred: u32,
     usage: Usage,
+    /// Of `usage`, by this delivery.
+    used: Usage,
     call_ms: u64,
     input_changed: bool,
     draining: watch::Receiver<bool>,
@@ -252,7 +255,7 @@ impl Attempts<'_> {
             _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
             permit = governor.acquire(demand) => permit,
         };
-        if !self.lane.breaker.may_call() {
+        if self.context.budget.is_over() || !self.lane.breaker.may_call() {
             return Called::Paused;
         }
         let begun = Instant::now();
@@ -266,14 +269,18 @@ impl Attempts<'_> {
         governor.hear(&heard);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
         let continues = self.message.continuation.is_some();
-        self.usage.add(&account(
+        let mut used = account(
             self.context,
             self.lane,
             permit,
             &result,
             continues,
             &heard.was_paid(),
-        ));
+        );
+        used.cost = self.step.price.of(&used);
+        self.context.budget.spend(used.cost);
+        self.usage.add(&used);
+        self.used.add(&used);
         Called::Answered(result)
     }
 
@@ -317,6 +324,7 @@ impl Attempts<'_> {
             started: self.started,
             call_ms: self.call_ms,
             usage: self.usage,
+            used: self.used,
             input_changed: self.input_changed,
             failure: None,
             service: Some(self.step.service.clone()),

@@ -4,6 +4,7 @@
 
 mod account;
 pub mod breaker;
+mod budget;
 pub mod config;
 mod consume;
 mod context;
@@ -19,5 +20,6 @@ pub mod service;
 pub mod verdict;
 mod worker;
 
+pub use budget::Budget;
 pub use context::{Counter, Stats, Throttles};
 pub use worker::{Left, Phase, Report, Worker, WorkerError, WorkerSettings};

@@ -1,5 +1,7 @@
 //! How a task ends: the outcome, or the next step's message.
 
+use std::collections::BTreeMap;
+
 use filefleet_shared::{
     broker::{Dead, Headers, MAX_BODY_BYTES, Message, ResultKey, Route, Verdict},
     telemetry::TraceContext,
@@ -27,6 +29,8 @@ pub(crate) struct Ended {
     pub(crate) call_ms: u64,
     /// All steps' usage so far.
     pub(crate) usage: Usage,
+    /// What this step used since it was delivered.
+    pub(crate) used: Usage,
     /// The file was not the published one.
     pub(crate) input_changed: bool,
     /// Cause and detail.
@@ -54,6 +58,7 @@ impl Ended {
             started: UnixMillis::now(),
             call_ms: 0,
             usage: Usage::default(),
+            used: Usage::default(),
             input_changed: false,
             failure: None,
             service: None,
@@ -74,6 +79,7 @@ pub(crate) fn go_on(
     following.step.clone_from(&next.name);
     following.continuation = None;
     following.usage = ended.usage;
+    following.by_service = by_service(message, &ended);
     let outputs = serde_json::to_vec(&following.outputs).map_or(usize::MAX, |json| json.len());
     if outputs > MAX_OUTPUTS_BYTES {
         let detail = format!("outputs of {outputs} bytes, {MAX_OUTPUTS_BYTES} fit in a message");
@@ -104,6 +110,7 @@ pub(crate) fn continued(
     let now = UnixMillis::now();
     let mut following = message.continued(accepted.state.clone(), now);
     following.usage = ended.usage;
+    following.by_service = by_service(message, &ended);
     let service = ended.service.as_deref().unwrap_or_default();
     let service = context.catalog.continues_in(service);
     match wire::encode(&following) {
@@ -185,6 +192,18 @@ fn unwritable(
     failed(context, message, headers, Ended { failure, ..ended })
 }
 
+/// What each service was used for this file, this step included.
+fn by_service(message: &StepMessage, ended: &Ended) -> BTreeMap<String, Usage> {
+    let mut by_service = message.by_service.clone();
+    if let Some(service) = ended.service.as_ref().filter(|_| !ended.used.is_zero()) {
+        by_service
+            .entry(service.clone())
+            .or_default()
+            .add(&ended.used);
+    }
+    by_service
+}
+
 fn publishable(outcome: &Outcome, headers: &Headers) -> Result<Message, serde_json::Error> {
     Ok(Message {
         id: outcome.message_id(),
@@ -221,6 +240,7 @@ fn record(
         output,
         failure,
         usage: ended.usage,
+        by_service: by_service(message, ended),
         attempts: ended.attempts,
         input_changed: ended.input_changed,
         unmatched: ended.unmatched,

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     breaker::{Breaker, Pause},
+    budget::Budget,
     consume::{DrainEnd, QueueLoop},
     context::{Context, Lane, Lanes, Stats, Throttles},
     fleet::Fleet,
@@ -140,6 +141,7 @@ impl Worker {
             hold_budget,
             quarantine_after: settings.quarantine_after,
             dead_after: settings.dead_after,
+            budget: Arc::default(),
             announce,
         };
         Ok(Self {
@@ -157,6 +159,12 @@ impl Worker {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         self.stats.clone()
+    }
+
+    /// What it spends, live; without a bound until it is given one.
+    #[must_use]
+    pub fn budget(&self) -> Arc<Budget> {
+        self.context.budget.clone()
     }
 
     /// Where it is in its life, live.

@@ -8,11 +8,14 @@ use filefleet_producer::{
 };
 use filefleet_shared::{
     broker::Broker,
-    wire::{Collected, FleetState, PillMode, RunId, RunOpened},
+    wire::{Collected, Cost, FleetState, PillMode, RunId, RunOpened},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::worker::{host_name, process_name};
+use super::{
+    run::over,
+    worker::{host_name, process_name},
+};
 use crate::{
     args::CollectArgs,
     attendance::Attendance,
@@ -23,6 +26,8 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_millis(200);
+/// Silence after which workers that were told to leave have sent their last outcomes.
+const LAST_OUTCOMES: Duration = Duration::from_secs(30);
 
 /// Collects until the run is complete or a signal comes.
 pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals) -> CommandResult {
@@ -38,7 +43,13 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
         host: host_name(),
     };
     let attendance = Attendance::watch(broker.clone(), opened.services.clone(), json);
-    let result = shown(broker.clone(), options, &mut signals, json).await;
+    let mut purse = Purse {
+        most: args.budget,
+        broker: broker.clone(),
+        epoch: opened.epoch,
+        emptied: None,
+    };
+    let result = shown(broker.clone(), options, &mut signals, &mut purse, json).await;
     drop(attendance);
     let complete = match &result {
         Ok(summary) => is_complete(summary),
@@ -56,7 +67,10 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
     match result {
         Ok(summary) => {
             say(json, &summary, &args.out.display().to_string());
-            Ok(exit_of(&summary))
+            match args.budget.filter(|_| purse.emptied.is_some()) {
+                Some(most) if !is_complete(&summary) => Err(over(most, summary.usage.cost)),
+                _ => Ok(exit_of(&summary)),
+            }
         }
         Err(CollectError::Complete(collected)) => already(json, *collected),
         Err(error) => Err(collect_failed(error)),
@@ -99,10 +113,44 @@ async fn find_run(
     })
 }
 
+/// What the files of a run may cost.
+struct Purse {
+    most: Option<Cost>,
+    broker: Arc<dyn Broker>,
+    epoch: u64,
+    /// When workers were told to leave, or the last outcome after that.
+    emptied: Option<(Instant, u64)>,
+}
+
+impl Purse {
+    /// Makes the workers leave once the money is spent; true when their last outcomes are here.
+    async fn is_done(&mut self, shown: &CollectProgress) -> bool {
+        if self.most.is_none_or(|most| shown.usage.cost < most) {
+            return false;
+        }
+        let outcomes = shown.succeeded + shown.failed + shown.cancelled;
+        match self.emptied {
+            None => {
+                let pill = FleetState::pill(self.epoch, PillMode::Drain);
+                match self.broker.append_control(pill).await {
+                    Ok(()) => self.emptied = Some((Instant::now(), outcomes)),
+                    Err(error) => tracing::warn!(%error, "cannot stop the workers yet"),
+                }
+            }
+            Some((_, before)) if before != outcomes => {
+                self.emptied = Some((Instant::now(), outcomes));
+            }
+            Some((since, _)) => return since.elapsed() > LAST_OUTCOMES,
+        }
+        false
+    }
+}
+
 async fn shown(
     broker: Arc<dyn Broker>,
     options: CollectOptions,
     signals: &mut Signals,
+    purse: &mut Purse,
     json: bool,
 ) -> Result<Summary, CollectError> {
     let (report, watched) = watch::channel(CollectProgress::default());
@@ -118,7 +166,13 @@ async fn shown(
                 stop.send_replace(true);
                 break gathering.await;
             }
-            _ = tick.tick() => progress.show(&moment(&watched.borrow())),
+            _ = tick.tick() => {
+                let shown = *watched.borrow();
+                progress.show(&moment(&shown));
+                if purse.is_done(&shown).await {
+                    stop.send_replace(true);
+                }
+            }
         }
     };
     progress.finish();
@@ -132,6 +186,7 @@ pub(crate) fn moment(shown: &CollectProgress) -> Moment {
         succeeded: shown.succeeded,
         failed: shown.failed + shown.cancelled,
         tokens: shown.usage.input_tokens + shown.usage.output_tokens,
+        cost: shown.usage.cost,
         paused: shown
             .waiting
             .then(|| "broker is away".to_owned())
@@ -216,8 +271,12 @@ pub(crate) fn say(json: bool, summary: &Summary, out: &str) {
         print_line(&format!("  {count:>8}  {cause}"));
     }
     let usage = summary.usage;
+    let cost = match usage.cost {
+        none if none.is_zero() => String::new(),
+        cost => format!(", cost {cost}"),
+    };
     print_line(&format!(
-        "{} calls, {} tokens in, {} tokens out",
+        "{} calls, {} tokens in, {} tokens out{cost}",
         usage.calls, usage.input_tokens, usage.output_tokens
     ));
     if let Some(unreadable) = summary.unreadable.filter(|count| *count > 0) {

@@ -1,6 +1,6 @@
 //! Lines of the result files: flat, the file first.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use filefleet_shared::{
     time::UnixMillis,
@@ -23,6 +23,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
     usage: Usage,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    by_service: &'a BTreeMap<String, Usage>,
     attempts: u32,
     seq: u64,
     run: RunId,
@@ -56,6 +58,7 @@ impl<'a> From<&'a Outcome> for Line<'a> {
             detail: failure.map(|failure| failure.detail.as_str()),
             service: failure.and_then(|failure| failure.service.as_deref()),
             usage: outcome.usage,
+            by_service: &outcome.by_service,
             attempts: outcome.attempts,
             seq: outcome.seq,
             run: outcome.run,
@@ -87,6 +90,8 @@ pub(crate) struct CountedLine<'a> {
     #[serde(default)]
     pub(super) unmatched: bool,
     pub(super) usage: Usage,
+    #[serde(default)]
+    pub(super) by_service: Cow<'a, BTreeMap<String, Usage>>,
     pub(super) finished: UnixMillis,
     pub(super) call_ms: u64,
 }
@@ -101,6 +106,7 @@ impl<'a> From<&'a Outcome> for CountedLine<'a> {
             cause: failure.map(|failure| Cow::Borrowed(failure.cause.as_str())),
             unmatched: outcome.unmatched,
             usage: outcome.usage,
+            by_service: Cow::Borrowed(&outcome.by_service),
             finished: outcome.timings.finished,
             call_ms: outcome.timings.call_ms,
         }

@@ -48,6 +48,9 @@ pub struct Summary {
     pub failures_by_cause: BTreeMap<String, u64>,
     /// What was used of the services by all tasks.
     pub usage: Usage,
+    /// The same by service.
+    #[serde(default)]
+    pub by_service: BTreeMap<String, Usage>,
     /// When publishing began.
     pub opened: Option<UnixMillis>,
     /// When the last task was published.
@@ -107,6 +110,7 @@ impl Summary {
             unreadable: sentinel.map(|closed| closed.unreadable),
             failures_by_cause: tally.causes.clone(),
             usage: tally.usage,
+            by_service: tally.by_service.clone(),
             opened,
             closed: sentinel.map(|closed| closed.closed),
             first_outcome: tally.first,

@@ -22,6 +22,7 @@ pub(crate) struct Tally {
     pub(crate) cancelled: u64,
     pub(crate) duplicates: u64,
     pub(crate) usage: Usage,
+    pub(super) by_service: BTreeMap<String, Usage>,
     pub(super) causes: BTreeMap<String, u64>,
     pub(super) first: Option<UnixMillis>,
     pub(super) last: Option<UnixMillis>,
@@ -49,6 +50,15 @@ impl Tally {
             *self.causes.entry(cause.to_owned()).or_default() += 1;
         }
         self.usage.add(&line.usage);
+        for (service, usage) in line.by_service.iter() {
+            let known =
+                self.by_service.contains_key(service) || self.by_service.len() < MOST_CAUSES;
+            let service = if known { service } else { OTHER_CAUSES };
+            self.by_service
+                .entry(service.to_owned())
+                .or_default()
+                .add(usage);
+        }
         let at = line.finished;
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = self.last.max(Some(at));

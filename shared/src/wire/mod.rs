@@ -7,6 +7,7 @@
 //! Nothing in a message names a secret, an endpoint, a command, or a path outside a root.
 
 mod control;
+mod cost;
 mod ids;
 mod outcome;
 mod schema;
@@ -19,6 +20,7 @@ pub use control::{
     Collected, Collecting, ControlRecord, FleetState, Members, OutputPlace, Pill, PillMode,
     PillScope, RunOpened, RunOutput, Throttled, throttled,
 };
+pub use cost::{Cost, NotACost};
 pub use ids::{CollectionId, RunId, TaskId};
 pub use outcome::{Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage};
 pub use schema::{schema, schema_names};

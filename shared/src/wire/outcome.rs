@@ -1,12 +1,12 @@
 //! The terminal record of a task, and the sentinel that ends a run's input.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FileRef, RunId, TaskId, WireMessage};
+use super::{Cost, FileRef, RunId, TaskId, WireMessage};
 use crate::time::UnixMillis;
 
 /// How a task ended.
@@ -87,6 +87,9 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// What all steps used.
     pub usage: Usage,
+    /// The same by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_service: BTreeMap<String, Usage>,
     /// Attempts of the last step, 1 if the first one ended it.
     pub attempts: u32,
     /// The file's size or modification time was not the published one when it was read.
@@ -154,6 +157,9 @@ pub struct Usage {
     /// Pages of documents, as the service counted them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pages: u64,
+    /// By the prices in the worker's configuration.
+    #[serde(default, skip_serializing_if = "Cost::is_zero")]
+    pub cost: Cost,
 }
 
 #[expect(
@@ -179,6 +185,7 @@ impl Usage {
         self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
         self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
         self.pages = self.pages.saturating_add(other.pages);
+        self.cost = self.cost.plus(other.cost);
     }
 }
 

@@ -46,6 +46,9 @@ pub struct StepMessage {
     /// What the steps before this one used, summed.
     #[serde(default, skip_serializing_if = "super::Usage::is_zero")]
     pub usage: super::Usage,
+    /// The same by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_service: BTreeMap<String, super::Usage>,
     /// A call that the service has accepted and goes on with by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continuation: Option<Continuation>,
@@ -77,6 +80,7 @@ impl StepMessage {
             file,
             outputs: BTreeMap::new(),
             usage: super::Usage::default(),
+            by_service: BTreeMap::new(),
             continuation: None,
         }
     }

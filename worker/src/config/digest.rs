@@ -117,6 +117,7 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
         in_flight: _,
         seeking: _,
         quotas: _,
+        prices: _,
         polls: _,
         timeout: _,
         connect_timeout: _,

@@ -87,7 +87,7 @@ fn the_example_parses_and_has_the_defaults() {
     let service = &config.services["gpt"];
     assert_eq!(
         (service.in_flight, service.max_file_bytes),
-        (16, 20_000_000)
+        (256, 20_000_000)
     );
     assert_eq!(service.timeout, Duration::from_secs(120));
     let names: Vec<&str> = config.pipelines["invoices"]
@@ -342,10 +342,10 @@ fn a_catalog_binds_steps_in_their_order() {
         .map(|s| (s.name.as_str(), s.calls.in_flight))
         .collect();
     let expected = [
-        ("eyes", 16),
-        ("gpt", 16),
+        ("eyes", 256),
+        ("gpt", 256),
         ("ner", 16),
-        ("ocr", 16),
+        ("ocr", 256),
         ("pdf", 2),
     ];
     assert_eq!(services, expected);
@@ -366,4 +366,28 @@ fn a_missing_key_is_named_when_the_catalog_is_built_and_not_asked_for_in_a_rehea
     };
     assert!(Catalog::build(&config, &rehearsal).is_ok());
     assert!(Catalog::build(&Config::rehearsal().unwrap(), &rehearsal).is_ok());
+}
+
+#[test]
+fn quotas_are_told_by_the_second_or_the_minute_and_the_lower_one_holds() {
+    let with = |limits: &str| {
+        let text = SERVICE.replace(
+            "kind = \"openai\"",
+            &format!("kind = \"openai\"\nlimits = {{ {limits} }}"),
+        );
+        Config::parse("f.toml", &text).map(|config| config.services["gpt"].clone())
+    };
+    let both = with("requests_per_second = 10, requests_per_minute = 500").unwrap();
+    assert_eq!(both.quotas.requests_per_minute, Some(500));
+    assert!(both.seeking);
+    let tokens = with("tokens_per_minute = 1_000_000, in_flight = 7").unwrap();
+    assert_eq!(tokens.quotas.tokens_per_minute, Some(1_000_000));
+    assert_eq!((tokens.in_flight, tokens.seeking), (7, false));
+    let wrong = with("requests_per_second = 0, polls_per_second = 1").unwrap_err();
+    let wrong = wrong.to_string();
+    assert!(
+        wrong.contains("requests_per_second: must be from 1"),
+        "{wrong}"
+    );
+    assert!(wrong.contains("polls_per_second: unknown key"), "{wrong}");
 }

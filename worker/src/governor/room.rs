@@ -258,7 +258,8 @@ mod tests {
         for number in 0..answers {
             while room.free() > 0 {
                 let round = room.take();
-                let micros = (latency(in_flight.len() + 1, number) * 1e6) as u64;
+                let seconds = latency(in_flight.len() + 1, number);
+                let micros = u64::try_from(Duration::from_secs_f64(seconds).as_micros()).unwrap();
                 in_flight.push((std::cmp::Reverse(now + micros), round, micros));
             }
             let Some((std::cmp::Reverse(at), round, micros)) = in_flight.pop() else {

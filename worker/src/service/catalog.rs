@@ -13,7 +13,7 @@ use super::{
     transport, vision,
 };
 use crate::{
-    config::{Action, Config, ServiceConfig, ServiceKind, StepConfig},
+    config::{Action, Config, Price, ServiceConfig, ServiceKind, StepConfig},
     governor::Bounds,
     retry::RetryPolicy,
 };
@@ -85,6 +85,8 @@ pub struct BoundStep {
     pub max_file_bytes: u64,
     /// The word for that.
     pub too_large: &'static str,
+    /// What it costs.
+    pub price: Price,
     /// What to call.
     pub call: Arc<dyn Service>,
 }
@@ -344,6 +346,7 @@ fn bind(
         retry: step.retry.clone(),
         max_file_bytes: service.max_file_bytes,
         too_large: service.kind.too_large(),
+        price: service.prices.of(step.action.model()),
         call: access.call(step)?,
     })
 }

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     ending::{conclude, nothing_published, paused},
     prepare::Parts,
+    spending::Spending,
 };
 use crate::{
     args::RunArgs,
@@ -72,6 +73,7 @@ pub(crate) async fn drive(
     let stats = parts.worker.stats();
     let pauses = parts.worker.pauses();
     let throttles = parts.worker.throttles();
+    let budget = Spending::new(args.budget, parts.worker.budget(), parts.out.path(), run);
     let (report, collected) = watch::channel(CollectProgress::default());
     let (enough, enough_asked) = watch::channel(false);
     let mut drive = Drive {
@@ -94,6 +96,7 @@ pub(crate) async fn drive(
         stats,
         pauses,
         throttles,
+        budget,
         progress: Progress::new(json, "finished"),
         problem: None,
     };
@@ -161,6 +164,7 @@ struct Drive {
     stats: Arc<Stats>,
     pauses: Vec<(String, watch::Receiver<Option<Pause>>)>,
     throttles: Throttles,
+    budget: Spending,
     progress: Progress,
     problem: Option<CommandError>,
 }
@@ -212,6 +216,9 @@ impl Drive {
                 }
                 Event::Tick => {
                     self.check_pauses();
+                    if let Some(problem) = self.budget.check(&self.collected) {
+                        self.give_up(problem);
+                    }
                     let moment = self.moment();
                     self.progress.show(&moment);
                 }

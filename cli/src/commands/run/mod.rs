@@ -4,10 +4,12 @@ mod drive;
 mod ending;
 mod origin;
 mod prepare;
+mod spending;
 
 use filefleet_shared::files::canonical_directory;
 
 use self::prepare::Prepared;
+pub(crate) use self::spending::over;
 use crate::{
     args::RunArgs,
     exit::{CommandError, CommandResult},

@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::{
     time::UnixMillis,
     wire::{
-        Collected, Collecting, CollectionId, ControlRecord, Failure, FileRef, FleetState, Outcome,
-        OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId, RunOpened, Status,
-        StepMessage, TaskId, Timings, Usage, VERSION,
+        Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef, FleetState,
+        Outcome, OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId, RunOpened,
+        Status, StepMessage, TaskId, Timings, Usage, VERSION,
     },
 };
 
@@ -55,7 +55,7 @@ fn file() -> impl Strategy<Value = FileRef> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    prop_oneof![Just([0; 6]), any::<[u64; 6]>(),].prop_map(
+    prop_oneof![Just([0; 7]), any::<[u64; 7]>(),].prop_map(
         |[
             calls,
             input_tokens,
@@ -63,6 +63,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             cached_tokens,
             reasoning_tokens,
             pages,
+            cost,
         ]| Usage {
             calls,
             input_tokens,
@@ -70,6 +71,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             cached_tokens,
             reasoning_tokens,
             pages,
+            cost: Cost::from_billionths(cost % 1_000_000_000_000_000),
         },
     )
 }
@@ -79,18 +81,19 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
     (
         run_id(),
         any::<u64>(),
-        any::<[String; 2]>(),
+        any::<[String; 3]>(),
         file(),
         outputs,
         usage(),
         option::of((answer(), instant())),
     )
         .prop_map(
-            |(run, seq, [pipeline, step], file, outputs, usage, accepted)| {
+            |(run, seq, [pipeline, step, service], file, outputs, usage, accepted)| {
                 let task = TaskId { run, seq };
                 let step = StepMessage {
                     outputs,
                     usage,
+                    by_service: [(service, usage)].into(),
                     ..StepMessage::first(task, &pipeline, &step, file)
                 };
                 match accepted {
@@ -140,6 +143,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
             output,
             failure,
             usage,
+            by_service: step.by_service,
             attempts,
             input_changed,
             unmatched,

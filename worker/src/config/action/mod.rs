@@ -33,6 +33,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// The model it names, by which a service can price it.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self {
+            Self::Chat(chat) => Some(&chat.model),
+            Self::Read(read) => Some(&read.model),
+            Self::Look(_) | Self::Request(_) | Self::Run(_) => None,
+        }
+    }
+
     /// The key of its table.
     pub(super) fn key(&self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ mod command;
 mod entra;
 mod http;
 mod openai;
+mod price;
 
 use std::{collections::BTreeMap, num::NonZero, thread, time::Duration};
 
@@ -14,7 +15,11 @@ use crate::service::vision;
 
 pub(super) use self::http::header_name;
 pub use self::{
-    azure::AzureConfig, command::CommandConfig, http::HttpConfig, openai::OpenAiConfig,
+    azure::AzureConfig,
+    command::CommandConfig,
+    http::HttpConfig,
+    openai::OpenAiConfig,
+    price::{Price, Prices},
 };
 
 /// A service, as the configuration names it.
@@ -26,6 +31,8 @@ pub struct ServiceConfig {
     pub seeking: bool,
     /// What the service allows the whole fleet.
     pub quotas: Quotas,
+    /// What its calls cost.
+    pub prices: Prices,
     /// Most questions at once for results of accepted operations; none for kinds without such.
     pub polls: Option<usize>,
     /// Total deadline of one attempt.
@@ -139,6 +146,7 @@ impl ServiceConfig {
             in_flight: kind.in_flight(),
             seeking: kind.seeks(),
             quotas: Quotas::default(),
+            prices: Prices::default(),
             polls: kind.polls(),
             timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),
@@ -172,6 +180,7 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
         .flatten();
     let quotas = read_quotas(&mut limits, polling);
     limits.finish();
+    let prices = price::read_all(&mut section);
     let timeout = section.opt_duration("timeout");
     let connect_timeout = section.opt_duration("connect_timeout");
     let max_file_bytes = section.opt_bytes("max_file_bytes");
@@ -184,6 +193,7 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
         in_flight: in_flight.unwrap_or(default.in_flight),
         seeking: default.seeking && in_flight.is_none(),
         quotas,
+        prices,
         polls: polls.or(default.polls),
         timeout: timeout.unwrap_or(default.timeout),
         connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),

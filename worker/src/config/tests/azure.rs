@@ -33,9 +33,9 @@ fn the_example_names_the_defaults_of_documents_and_images() {
         let service = &config.services[name];
         (service.in_flight, service.polls, service.max_file_bytes)
     };
-    assert_eq!(limits("ocr"), (16, Some(16), 50_000_000));
-    assert_eq!(limits("eyes"), (16, None, 20_971_520));
-    assert_eq!(limits("gpt"), (16, None, 20_000_000));
+    assert_eq!(limits("ocr"), (256, Some(16), 50_000_000));
+    assert_eq!(limits("eyes"), (256, None, 20_971_520));
+    assert_eq!(limits("gpt"), (256, None, 20_000_000));
     assert_eq!(limits("ner"), (16, Some(16), 20_000_000));
 
     let text = Config::example_toml()

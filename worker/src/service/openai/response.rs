@@ -198,6 +198,8 @@ pub(super) fn parse_json(text: &str) -> serde_json::Result<Value> {
 
 #[cfg(test)]
 mod tests {
+    use filefleet_shared::wire::Cost;
+
     use super::*;
 
     fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallError> {
@@ -220,6 +222,7 @@ mod tests {
 
     const PAID: Usage = Usage {
         pages: 0,
+        cost: Cost::from_billionths(0),
         calls: 1,
         input_tokens: 10,
         output_tokens: 4,
