@@ -184,6 +184,7 @@ pub(crate) fn outcome(run: RunId, seq: u64, status: Status) -> Outcome {
         },
         attempts: 1,
         input_changed: false,
+        unmatched: false,
         worker: "w1".to_owned(),
         timings: Timings {
             started: UnixMillis(1_000),

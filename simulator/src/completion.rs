@@ -8,6 +8,7 @@ use crate::{
     effects::Content,
     exchange::{Answer, Service, Setting},
     request::{ChatRequest, tokens},
+    response_format::Format,
 };
 
 #[derive(Serialize)]
@@ -137,7 +138,15 @@ impl Said {
                 let half = tokens(whole.chars().count()) / 2;
                 Self::cut(whole, request.max_tokens.unwrap_or(half).min(half))
             }
-            None => {
+            Some(Content::Invalid) if request.format != Format::Text => {
+                stop(Some(invalid(request)))
+            }
+            Some(Content::InvalidAtFirst)
+                if request.format != Format::Text && !request.answered =>
+            {
+                stop(Some(invalid(request)))
+            }
+            Some(Content::Invalid | Content::InvalidAtFirst) | None => {
                 let whole = answer::content(request);
                 match request.max_tokens {
                     Some(most) if tokens(whole.chars().count()) > most => Self::cut(whole, most),
@@ -172,6 +181,17 @@ impl Said {
             annotations: (!without_refusal).then_some([]),
         }
     }
+}
+
+/// Half of the JSON, or JSON that no schema of an object takes.
+fn invalid(request: &ChatRequest) -> String {
+    let mut whole = answer::content(request);
+    if request.text.len().is_multiple_of(2) {
+        return format!("[\"{LABEL}\"]", LABEL = answer::LABEL);
+    }
+    let half = whole.floor_char_boundary(whole.len() / 2);
+    whole.truncate(half);
+    whole
 }
 
 fn usage(request: &ChatRequest, input: u64, output: u64) -> Usage {

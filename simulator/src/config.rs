@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{OcrConfig, Quirk, SearchConfig};
+use crate::{EntraConfig, OcrConfig, Quirk, SearchConfig};
 
 /// Behaviour of the service. The default answers at once, without quotas, faults or quirks.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub struct SimulatorConfig {
     /// Whether it answers at all.
     pub down: Down,
     /// The key that requests must carry (Bearer, or in the header of the service); any or none if
-    /// `None`.
+    /// `None`. A token that was issued here does as well.
     pub require_key: Option<String>,
     /// The models (Azure: deployments) that exist; every name if `None`.
     pub models: Option<Vec<String>>,
@@ -39,6 +39,8 @@ pub struct SimulatorConfig {
     pub ocr: OcrConfig,
     /// How search indexes behave.
     pub search: SearchConfig,
+    /// Who gets tokens in place of keys.
+    pub entra: EntraConfig,
 }
 
 impl Default for SimulatorConfig {
@@ -59,6 +61,7 @@ impl Default for SimulatorConfig {
             keep_alive: Duration::from_millis(100),
             ocr: OcrConfig::default(),
             search: SearchConfig::default(),
+            entra: EntraConfig::default(),
         }
     }
 }
@@ -119,7 +122,7 @@ impl Default for Quotas {
     }
 }
 
-/// Share of requests that fail, each 0 to 1 and in sum at most 1.
+/// Share of requests that fail, each 0 to 1, and in sum at most 1 without `invalid_json`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
     /// 429 although the quota has room.
@@ -132,6 +135,8 @@ pub struct Faults {
     pub reset: f64,
     /// 200 with a body that is not JSON. The answer is paid.
     pub malformed: f64,
+    /// 200 of chat with an answer that is not the JSON that was asked for, apart from the others.
+    pub invalid_json: f64,
 }
 
 impl Faults {
@@ -185,6 +190,7 @@ impl SimulatorConfig {
         // A sum of shares like 0.1 + 0.2 + 0.7 may exceed 1 by rounding.
         if rates.iter().any(|rate| !(0.0..=1.0).contains(rate))
             || !(0.0..=1.0).contains(&self.search.document_failures)
+            || !(0.0..=1.0).contains(&self.faults.invalid_json)
             || rates.iter().sum::<f64>() > 1.0 + 1e-9
         {
             return Err(ConfigError::FaultRates);

@@ -45,6 +45,9 @@ pub struct Control {
     /// [`Faults::malformed`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub malformed: Option<f64>,
+    /// [`Faults::invalid_json`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invalid_json: Option<f64>,
     /// [`SimulatorConfig::latency`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyControl>,
@@ -183,6 +186,7 @@ impl Control {
         put(&mut faults.error_503, self.error_503);
         put(&mut faults.reset, self.reset);
         put(&mut faults.malformed, self.malformed);
+        put(&mut faults.invalid_json, self.invalid_json);
         put(&mut config.latency, self.latency.map(Latency::from));
         let knee = self
             .knee

@@ -23,20 +23,37 @@ pub(crate) enum Content {
     Refused,
     Truncated,
     Empty,
+    /// It is not the JSON that was asked for.
+    Invalid,
+    /// The same, until the model is told so.
+    InvalidAtFirst,
 }
 
-const CONTENTS: [(Quirk, Content); 5] = [
+const CONTENTS: [(Quirk, Content); 6] = [
     // Its marker begins with the other filter's, so it is looked for first.
     (Quirk::ContentFilter200, Content::Filtered),
     (Quirk::ContentFilter400, Content::PromptFiltered),
     (Quirk::Refusal, Content::Refused),
     (Quirk::Truncated, Content::Truncated),
     (Quirk::EmptyContent, Content::Empty),
+    (Quirk::InvalidJson, Content::InvalidAtFirst),
 ];
+
+/// Draws the chance of [`Content::Invalid`] apart from that of other parts.
+const INVALID: u64 = u64::MAX;
 
 impl Effects {
     /// Decides by the seed, the request's number and its text.
     pub(crate) fn of(config: &SimulatorConfig, number: u64, text: &str) -> Self {
+        let mut effects = Self::asked_for(config, number, text);
+        let share = config.faults.invalid_json;
+        if effects.content.is_none() && chance::strikes(config.seed, number, INVALID, share) {
+            effects.content = Some(Content::Invalid);
+        }
+        effects
+    }
+
+    fn asked_for(config: &SimulatorConfig, number: u64, text: &str) -> Self {
         let by_chance = chance::fault(config.seed, number, &config.faults);
         if !config.has(Quirk::Markers) {
             return Self {

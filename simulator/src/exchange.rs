@@ -15,6 +15,7 @@ use crate::{
     body::{broken, respond},
     chance::{self, Fault},
     effects::{Content, Effects},
+    entra,
     headers::{About, headers},
     quota::{Bucket, Exceeded, Levels, Limited},
     refusal::{Dialect, Invalid, Refusal},
@@ -144,7 +145,7 @@ fn plan<S: Service>(
     call: &Call,
 ) -> Result<Plan<S>, Refused> {
     let unjudged = |refusal| Box::new((refusal, Levels::default()));
-    before_body(visit, config, call)
+    before_body(visit, config, S::KIND, call)
         .and_then(|()| S::takes(call))
         .map_err(unjudged)?;
     let Ok(body) = &call.body else {
@@ -184,7 +185,12 @@ fn plan<S: Service>(
     })
 }
 
-fn before_body(visit: &Visit, config: &SimulatorConfig, call: &Call) -> Result<(), Refusal> {
+fn before_body(
+    visit: &Visit,
+    config: &SimulatorConfig,
+    kind: Kind,
+    call: &Call,
+) -> Result<(), Refusal> {
     match config.down {
         Down::No => {}
         Down::Close => return Err(Refusal::Closed),
@@ -199,7 +205,7 @@ fn before_body(visit: &Visit, config: &SimulatorConfig, call: &Call) -> Result<(
             path: "without a known api-version".to_owned(),
         });
     }
-    authorize(config, call.key.as_deref())?;
+    authorize(&visit.app, config, kind, call.key.as_deref())?;
     if config.has(Quirk::PaymentRequired) {
         return Err(Refusal::NoBalance);
     }
@@ -216,14 +222,19 @@ fn before_body(visit: &Visit, config: &SimulatorConfig, call: &Call) -> Result<(
     Ok(())
 }
 
-/// Refuses any key but the required one.
-pub(crate) fn authorize(config: &SimulatorConfig, key: Option<&str>) -> Result<(), Refusal> {
-    match &config.require_key {
-        Some(required) if key != Some(required) => Err(Refusal::Unauthorized {
-            given: key.map(str::to_owned),
-        }),
-        _ => Ok(()),
+/// Refuses any key but the required one, and tokens that are not good.
+pub(crate) fn authorize(
+    app: &App,
+    config: &SimulatorConfig,
+    kind: Kind,
+    key: Option<&str>,
+) -> Result<(), Refusal> {
+    if entra::admits(app, config, kind, key) {
+        return Ok(());
     }
+    Err(Refusal::Unauthorized {
+        given: key.map(str::to_owned),
+    })
 }
 
 fn after_body<S: Service>(

@@ -14,6 +14,12 @@
 //! | `POST /documentintelligence/documentModels/{model}:analyze`, `GET` and `DELETE` of `…/{model}/analyzeResults/{result}` | Azure AI Document Intelligence 2024-11-30: the text of the document |
 //! | `/indexes` (`GET`, `POST`), `/indexes('{index}')` (`GET`, `PUT`, `DELETE`) and below it `docs/search.index`, `docs/search.post.search`, `docs/$count`, `docs('{key}')` and `search.stats`; also as `/indexes/{index}/docs/index` and so on | Azure AI Search 2024-07-01 |
 //!
+//! Tokens of Microsoft Entra ID are issued at `POST /{tenant}/oauth2/v2.0/token` (client secrets and
+//! federated assertions), `GET /metadata/identity/oauth2/token` (managed identities) and
+//! `GET /msi/token` (those of App Service and Container Apps). Services take them as
+//! `Authorization: Bearer` in place of a key, and refuse those that are expired or for another
+//! service.
+//!
 //! Limits, as the services have them: 2048 inputs, 8192 tokens an input and 300,000 a request of
 //! embeddings; images of 50 to 16,000 pixels a side and 20,971,520 bytes to be analyzed.
 //!
@@ -32,6 +38,7 @@ mod docintel;
 mod document;
 mod effects;
 mod embeddings;
+mod entra;
 mod exchange;
 mod fill;
 mod headers;
@@ -52,6 +59,7 @@ mod visit;
 pub use config::{ConfigError, Down, Faults, Knee, Latency, Quotas, SimulatorConfig};
 pub use control::{Control, KneeControl, LatencyControl};
 pub use docintel::{OcrConfig, OcrControl, OcrQuotas};
+pub use entra::EntraConfig;
 pub use kind::Kind;
 pub use quirk::{Quirk, UnknownQuirk};
 pub use search::{IndexStats, SearchConfig, SearchControl};

@@ -48,6 +48,9 @@ pub enum Quirk {
     Truncated,
     /// 200 with an empty content.
     EmptyContent,
+    /// 200 with an answer that is not the JSON that was asked for; corrected when told so, in a
+    /// request that has the answer in it.
+    InvalidJson,
     /// 429 `insufficient_quota`: no money left, waiting does not help.
     InsufficientQuota,
     /// 402, as DeepSeek answers without balance.
@@ -62,7 +65,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every quirk there is.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::RetryAfterMsZero,
         Self::RetryAfter24h,
         Self::RetryAfterNegative,
@@ -79,6 +82,7 @@ impl Quirk {
         Self::Refusal,
         Self::Truncated,
         Self::EmptyContent,
+        Self::InvalidJson,
         Self::InsufficientQuota,
         Self::PaymentRequired,
         Self::Slow,
@@ -106,6 +110,7 @@ impl Quirk {
             Self::Refusal => "refusal",
             Self::Truncated => "truncated",
             Self::EmptyContent => "empty-content",
+            Self::InvalidJson => "invalid-json",
             Self::InsufficientQuota => "insufficient-quota",
             Self::PaymentRequired => "payment-required",
             Self::Slow => "slow",
@@ -125,6 +130,7 @@ impl Quirk {
             Self::Refusal => Some("SIM_REFUSAL"),
             Self::Truncated => Some("SIM_TRUNCATE"),
             Self::EmptyContent => Some("SIM_EMPTY"),
+            Self::InvalidJson => Some("SIM_INVALID_JSON"),
             Self::Slow => Some("SIM_SLOW"),
             Self::OcrFailed => Some("SIM_OCR_FAILED"),
             _ => None,

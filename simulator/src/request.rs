@@ -30,6 +30,8 @@ pub(crate) struct ChatRequest {
     pub(crate) text: String,
     /// A system or developer message gives the instructions, so the text is the document.
     pub(crate) instructed: bool,
+    /// The model has answered before.
+    pub(crate) answered: bool,
     pub(crate) images: Vec<Image>,
     pub(crate) format: Format,
     pub(crate) max_tokens: Option<u64>,
@@ -53,6 +55,7 @@ impl ChatRequest {
         let request = Self {
             model,
             instructed: read.instructed,
+            answered: read.answered,
             format: response_format::parse(body.remove("response_format"))?,
             max_tokens: integer(&body, "max_completion_tokens", 1..=u64::MAX)?.or(integer(
                 &body,
@@ -111,6 +114,7 @@ struct Messages {
     images: Vec<Image>,
     chars: usize,
     instructed: bool,
+    answered: bool,
     says_json: bool,
 }
 
@@ -153,6 +157,7 @@ impl Messages {
         }
         let user = role == "user";
         self.instructed |= matches!(role.as_str(), "system" | "developer");
+        self.answered |= role == "assistant";
         let at = format!("{at}.content");
         match message.remove("content") {
             Some(Value::String(text)) => self.text(&text, user),

@@ -15,8 +15,9 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
-    ConfigError, Control, Down, Quirk, SimulatorConfig, Stats, chance, docintel,
+    ConfigError, Control, Down, Kind, Quirk, SimulatorConfig, Stats, chance, docintel,
     embeddings::EmbeddingsRequest,
+    entra,
     exchange::{Call, Service, authorize, exchange},
     refusal::{Dialect, Refusal},
     request::ChatRequest,
@@ -154,6 +155,7 @@ impl Simulator {
 
 fn router(app: Arc<App>) -> Router {
     docintel::routes()
+        .merge(entra::routes())
         .merge(openai_like::<ChatRequest>("chat/completions"))
         .merge(openai_like::<EmbeddingsRequest>("embeddings"))
         .route("/computervision/imageanalysis:analyze", post(azure_vision))
@@ -274,7 +276,12 @@ fn key(headers: &HeaderMap, dialect: &Dialect) -> Option<String> {
 async fn models(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
     let config = app.config();
     let dialect = dialect_of(&uri);
-    if let Err(refusal) = authorize(&config, key(&headers, &dialect).as_deref()) {
+    if let Err(refusal) = authorize(
+        &app,
+        &config,
+        Kind::Chat,
+        key(&headers, &dialect).as_deref(),
+    ) {
         return plain(&refusal, &dialect, &config);
     }
     let names = config.models.clone();

@@ -49,6 +49,10 @@ pub struct Stats {
     pub output_tokens: u64,
     /// Pages that were read and would be billed.
     pub pages: u64,
+    /// Questions for a token.
+    pub token_requests: u64,
+    /// Tokens that were issued.
+    pub tokens_issued: u64,
     /// The same per kind of service; kinds without a request are left out.
     pub kinds: BTreeMap<Kind, KindStats>,
     /// Requests in flight now.
@@ -169,6 +173,16 @@ impl Ledger {
 
     pub(crate) fn malformed(&mut self) {
         self.stats.malformed += 1;
+    }
+
+    pub(crate) fn asked_for_token(&mut self) {
+        self.stats.token_requests += 1;
+    }
+
+    /// The number of the token, from 1.
+    pub(crate) fn issued_token(&mut self) -> u64 {
+        self.stats.tokens_issued += 1;
+        self.stats.tokens_issued
     }
 
     pub(crate) fn closed(&mut self) {

@@ -15,19 +15,39 @@ use crate::{
 
 /// Tells the lane's breaker, governor and counters how a call ended; what it used.
 ///
-/// `continues` is true of a question for the result of a call that was counted when it was made.
+/// `continues` is true of a question for the result of a call that was counted when it was made;
+/// `paid` is for answers that were not the last of the call.
 pub(crate) fn account(
     context: &Context,
     lane: &Lane,
     permit: Permit<'_>,
     result: &Result<Reply, CallError>,
     continues: bool,
+    paid: &Usage,
 ) -> Usage {
+    let used = used(result, continues, paid);
+    if matches!(
+        result,
+        Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
+    ) {
+        lane.stats.answered.add(1);
+        lane.retries.succeeded();
+    }
+    judge(context, lane, permit, result, &used);
+    // The one was counted when it was made.
+    lane.stats.calls.add(used.calls.saturating_sub(1));
+    lane.stats.input_tokens.add(used.input_tokens);
+    lane.stats.output_tokens.add(used.output_tokens);
+    used
+}
+
+fn used(result: &Result<Reply, CallError>, continues: bool, paid: &Usage) -> Usage {
     let one = Usage {
         calls: u64::from(!continues),
         ..Usage::default()
     };
-    let used = match result {
+    let mut used = match result {
+        // More than one if there were questions about an answer.
         Ok(Reply::Answered(answer)) => Usage {
             // A step may take several requests, or none where it has nothing to send.
             calls: if continues { 0 } else { answer.usage.calls },
@@ -56,16 +76,12 @@ pub(crate) fn account(
             | CallError::QuotaExhausted(_),
         ) => Usage::default(),
     };
-    if matches!(
-        result,
-        Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
-    ) {
-        lane.stats.answered.add(1);
-        lane.retries.succeeded();
+    // Other results have it in them.
+    if let Err(error) = result
+        && !matches!(error, CallError::Rejected { .. })
+    {
+        used.add(paid);
     }
-    judge(context, lane, permit, result, &used);
-    lane.stats.input_tokens.add(used.input_tokens);
-    lane.stats.output_tokens.add(used.output_tokens);
     used
 }
 
@@ -132,5 +148,35 @@ fn throttled(
     match asked.filter(|asked| *asked > LONGEST) {
         Some(wait) => lane.breaker.throttled(wait, detail),
         None => lane.breaker.answered(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::service::Answer;
+
+    #[test]
+    fn an_answer_that_was_paid_counts_whatever_becomes_of_the_question_about_it() {
+        let tokens = |calls| Usage {
+            calls,
+            input_tokens: 10 * calls,
+            ..Usage::default()
+        };
+        let paid = tokens(1);
+        let calls = |result| used(&result, false, &paid);
+        let slow = calls(Err(CallError::Timeout("slow".to_owned())));
+        assert_eq!((slow.calls, slow.input_tokens), (2, 10));
+        let gone = calls(Err(CallError::Unreachable("gone".to_owned())));
+        assert_eq!(gone, paid);
+        let both = Answer {
+            output: Value::Null,
+            usage: tokens(2),
+        };
+        assert_eq!(calls(Ok(Reply::Answered(both))), tokens(2));
+        let refused = CallError::rejected("invalid_output", "").after(&tokens(2));
+        assert_eq!(calls(Err(refused)), tokens(2));
     }
 }

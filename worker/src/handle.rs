@@ -2,6 +2,7 @@
 
 mod file;
 mod scratch;
+mod way;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use crate::{
     account::account,
     context::{Context, Lane},
     outcome::{self, Ended},
+    retry::RetryPolicy,
     service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
@@ -45,6 +47,9 @@ pub(crate) async fn handle(
     let Some(step) = context.catalog.step(&message.pipeline, &message.step) else {
         return unknown(context, envelope, &message);
     };
+    if let Some(verdict) = way::passed_over(context, envelope, &message, step) {
+        return verdict;
+    }
     let mut attempts = Attempts {
         context,
         lane,
@@ -189,7 +194,7 @@ impl<'a> Attempts<'a> {
                 Called::NotStarted => return self.later(SOON, "draining"),
                 Called::Paused => return self.later(SOON, "paused"),
             };
-            match decide(&error, self.situation(&error), &self.context.retry) {
+            match decide(&error, self.situation(&error), self.retry()) {
                 Decision::Hold(wait) => {
                     if let Some(verdict) = self.hold(wait).await {
                         return verdict;
@@ -206,6 +211,10 @@ impl<'a> Attempts<'a> {
                 Decision::Fail { cause, detail } => return self.failed(&cause, detail),
             }
         }
+    }
+
+    fn retry(&self) -> &RetryPolicy {
+        self.step.retry.as_ref().unwrap_or(&self.context.retry)
     }
 
     /// A call that has failed before. One that was throttled, or that goes on, is none.
@@ -272,7 +281,14 @@ impl<'a> Attempts<'a> {
         governor.hear(&heard);
         self.call_ms = filefleet_shared::time::millis(begun.elapsed());
         let continues = self.message.continuation.is_some();
-        let mut used = account(self.context, self.lane, permit, &result, continues);
+        let mut used = account(
+            self.context,
+            self.lane,
+            permit,
+            &result,
+            continues,
+            &heard.was_paid(),
+        );
         used.cost = self.step.price.of(&used);
         self.context.budget.spend(used.cost);
         self.usage.add(&used);
@@ -324,6 +340,7 @@ impl<'a> Attempts<'a> {
             input_changed: self.input_changed,
             failure: None,
             service: Some(self.step.service.clone()),
+            unmatched: false,
         }
     }
 

@@ -15,6 +15,7 @@ mod inflight;
 mod input;
 mod outcome;
 pub mod retry;
+mod route;
 pub mod service;
 mod spill;
 pub mod verdict;

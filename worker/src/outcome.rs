@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
-    service::{Accepted, Answer, BoundStep},
+    route::Way,
+    service::{Accepted, BoundStep},
 };
 
 /// What is known when a step has ended.
@@ -34,6 +35,8 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<(String, String)>,
     /// The service that was called.
     pub(crate) service: Option<String>,
+    /// No step of the file was tried: no condition held.
+    pub(crate) unmatched: bool,
 }
 
 impl Ended {
@@ -41,28 +44,40 @@ impl Ended {
     pub(crate) fn failure(attempts: u32, cause: &str, detail: String) -> Self {
         Self {
             attempts,
+            failure: Some((cause.to_owned(), detail)),
+            ..Self::untried(false)
+        }
+    }
+
+    /// A first step that was not tried; `unmatched` if no other one is either.
+    pub(crate) fn untried(unmatched: bool) -> Self {
+        Self {
+            attempts: 0,
             started: UnixMillis::now(),
             call_ms: 0,
             usage: Usage::default(),
             used: Usage::default(),
             input_changed: false,
-            failure: Some((cause.to_owned(), detail)),
+            failure: None,
             service: None,
+            unmatched,
         }
     }
 }
 
-/// The message of the step after this one.
+/// The message of the next step; `output` is none if the one before it was passed over.
 pub(crate) fn following(
     message: &StepMessage,
     ended: &Ended,
-    answer: Answer,
+    output: Option<Value>,
+    way: &Way<'_>,
     next: &BoundStep,
 ) -> StepMessage {
     let mut following = message.clone();
-    following
-        .outputs
-        .insert(message.step.clone(), answer.output);
+    if let Some(output) = output {
+        following.outputs.insert(message.step.clone(), output);
+    }
+    way.mark(&mut following);
     following.step.clone_from(&next.name);
     following.continuation = None;
     following.usage = ended.usage;
@@ -116,20 +131,14 @@ pub(crate) fn continued(
     }
 }
 
-/// The outcome of a step that was the last.
+/// The outcome of a file that has no steps left; no output if it went through none.
 pub(crate) fn last(
     context: &Context,
     message: &StepMessage,
     ended: &Ended,
-    answer: Answer,
+    output: Option<Value>,
 ) -> Outcome {
-    record(
-        context,
-        message,
-        Status::Succeeded,
-        Some(answer.output),
-        ended,
-    )
+    record(context, message, Status::Succeeded, output, ended)
 }
 
 /// The failed outcome, together with a dead letter.
@@ -161,7 +170,8 @@ pub(crate) fn failed(
     })
 }
 
-fn unwritable(
+/// The failed outcome of what has no JSON text.
+pub(crate) fn unwritable(
     context: &Context,
     message: &StepMessage,
     headers: &Headers,
@@ -228,6 +238,7 @@ fn record(
         by_service: by_service(message, ended),
         attempts: ended.attempts,
         input_changed: ended.input_changed,
+        unmatched: ended.unmatched,
         worker: context.worker.clone(),
         timings: Timings {
             started: ended.started,

@@ -41,6 +41,8 @@ pub(super) struct Line<'a> {
     media_type: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     input_changed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unmatched: bool,
     worker: &'a str,
     started: UnixMillis,
     finished: UnixMillis,
@@ -71,6 +73,7 @@ impl<'a> From<&'a Outcome> for Line<'a> {
             etag: outcome.file.etag.as_deref(),
             media_type: &outcome.file.media_type,
             input_changed: outcome.input_changed,
+            unmatched: outcome.unmatched,
             worker: &outcome.worker,
             started: outcome.timings.started,
             finished: outcome.timings.finished,
@@ -87,6 +90,8 @@ pub(crate) struct CountedLine<'a> {
     pub(super) status: Status,
     #[serde(default, borrow)]
     pub(super) cause: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) unmatched: bool,
     pub(super) usage: Usage,
     #[serde(default)]
     pub(super) by_service: Cow<'a, BTreeMap<String, Usage>>,
@@ -102,6 +107,7 @@ impl<'a> From<&'a Outcome> for CountedLine<'a> {
             seq: outcome.seq,
             status: outcome.status,
             cause: failure.map(|failure| Cow::Borrowed(failure.cause.as_str())),
+            unmatched: outcome.unmatched,
             usage: outcome.usage,
             by_service: Cow::Borrowed(&outcome.by_service),
             finished: outcome.timings.finished,

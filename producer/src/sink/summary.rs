@@ -33,6 +33,9 @@ pub struct Summary {
     pub total: Option<u64>,
     /// Tasks that succeeded.
     pub succeeded: u64,
+    /// Of these, tasks for whose file no step's condition held.
+    #[serde(default)]
+    pub unmatched: u64,
     /// Tasks given up.
     pub failed: u64,
     /// Tasks cancelled.
@@ -100,6 +103,7 @@ impl Summary {
             status,
             total: sentinel.map(|closed| closed.total),
             succeeded: tally.succeeded,
+            unmatched: tally.unmatched,
             failed: tally.failed,
             cancelled: tally.cancelled,
             duplicates: tally.duplicates,

@@ -17,6 +17,7 @@ const OTHER_CAUSES: &str = "other";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) succeeded: u64,
+    pub(crate) unmatched: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
     pub(crate) duplicates: u64,
@@ -42,6 +43,7 @@ impl Tally {
             Status::Failed => self.failed += 1,
             Status::Cancelled => self.cancelled += 1,
         }
+        self.unmatched += u64::from(line.unmatched);
         if let Some(cause) = &line.cause {
             let known = self.causes.contains_key(&**cause) || self.causes.len() < MOST_CAUSES;
             let cause = if known { cause } else { OTHER_CAUSES };

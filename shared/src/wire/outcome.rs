@@ -13,7 +13,7 @@ use crate::time::UnixMillis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The last step gave an answer.
+    /// The last step gave an answer, or no step's condition held for the file.
     Succeeded,
     /// Given up, with a [`Failure`].
     Failed,
@@ -79,7 +79,7 @@ pub struct Outcome {
     pub pipeline: String,
     /// The last step that was tried.
     pub step: String,
-    /// The last step's answer, if it succeeded.
+    /// The last step's answer, if it succeeded and there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
     /// The last step's answer, if it does not fit into a message: it is in the scratch store.
@@ -98,6 +98,9 @@ pub struct Outcome {
     /// The file's size, modification time or version was not the published one when it was read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub input_changed: bool,
+    /// It succeeded because no step's condition held for the file: nothing was asked for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unmatched: bool,
     /// The worker that ended it.
     pub worker: String,
     /// When it happened.

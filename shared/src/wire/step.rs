@@ -39,7 +39,8 @@ pub struct StepMessage {
     pub step: String,
     /// The file to work on.
     pub file: FileRef,
-    /// Outputs of the steps before this one, by step name; at most 64 KiB in all.
+    /// Outputs of the steps before this one, by step name; at most 64 KiB in all. `null` of a step
+    /// that was passed over, since its condition did not hold.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, Value>,
     /// Outputs that do not fit beside them, by step name: they are in the scratch store.

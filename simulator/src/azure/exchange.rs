@@ -15,6 +15,7 @@ use crate::{
     body::{broken, respond},
     chance::{self, Fault},
     effects::Effects,
+    entra,
     exchange::id,
     headers::{retry_after, uuid_like},
     state::App,
@@ -68,9 +69,7 @@ fn enter(
     if config.down == Down::Unavailable {
         return Err(unavailable());
     }
-    if let Some(required) = &config.require_key
-        && ask.key(door.key_header) != Some(required)
-    {
+    if !entra::admits(&visit.app, config, door.kind, ask.key(door.key_header)) {
         return Err((door.locked)());
     }
     known_version(door, ask.query.get("api-version"))?;

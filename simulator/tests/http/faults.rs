@@ -1,6 +1,6 @@
 //! Faults: by chance, by control, and as the client sees them.
 
-use filefleet_simulator::{Faults, SimulatorConfig};
+use filefleet_simulator::{Faults, Quirk, SimulatorConfig};
 use serde_json::{Value, json};
 
 use super::{Service, chat};
@@ -132,4 +132,27 @@ async fn an_impossible_change_is_refused_and_changes_nothing() {
         assert!(reply.json()["error"].is_string());
     }
     assert_eq!(service.simulator.config(), SimulatorConfig::default());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_json_asked_for_is_corrected_when_the_model_is_told() {
+    let service = Service::with(&[Quirk::InvalidJson]).await;
+    let ask = async |text: &str, answered: bool| {
+        let mut messages = vec![json!({"role": "user", "content": text})];
+        if answered {
+            messages.push(json!({"role": "assistant", "content": "no"}));
+            messages.push(json!({"role": "user", "content": "That is no JSON."}));
+        }
+        let body = json!({
+            "model": "m", "messages": messages, "response_format": {"type": "json_object"},
+        });
+        let reply = service.post("/v1/chat/completions", &body).await;
+        serde_json::from_str::<Value>(&reply.content()).is_ok_and(|json| json.is_object())
+    };
+    for text in ["Some JSON", "Some JSON!"] {
+        assert!(!ask(text, false).await, "{text}");
+        assert!(ask(text, true).await, "{text}");
+    }
+    // Where no JSON is asked for, every answer will do.
+    assert_eq!(service.chat("Hello").await.status, 200);
 }

@@ -8,6 +8,7 @@
 
 mod docintel;
 mod embeddings;
+mod entra;
 mod faults;
 mod quirks;
 mod quotas;

@@ -4,6 +4,7 @@
 
 mod again;
 mod bad_input;
+mod choices;
 mod collecting;
 mod faults;
 mod fleet;

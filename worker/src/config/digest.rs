@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Action, Config, OpenAiConfig, ServiceConfig, ServiceKind, StepConfig};
 use crate::service::openai::{
-    ChatConfig, ChatParameters, ContentMode, Detail, Endpoint, MaxTokensField,
+    ChatConfig, ChatParameters, ContentMode, Detail, Endpoint, MaxTokensField, SchemaMode,
 };
 
 /// Raised when a build asks something else of services for the same configuration.
@@ -25,6 +25,8 @@ struct Asked<'a> {
 #[derive(Serialize)]
 struct AskedStep<'a> {
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'a str>,
     #[serde(flatten)]
     what: What<'a>,
 }
@@ -59,8 +61,17 @@ struct AskedChat<'a> {
     top_p: Option<f64>,
     seed: Option<i64>,
     json: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<AskedSchema<'a>>,
     detail: Detail,
     content: ContentMode,
+}
+
+#[derive(Serialize)]
+struct AskedSchema<'a> {
+    schema: &'a Value,
+    strict: bool,
+    mode: SchemaMode,
 }
 
 impl Config {
@@ -96,6 +107,9 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
     let StepConfig {
         name,
         service: _,
+        when,
+        timeout: _,
+        retry: _,
         action,
         written,
     } = step;
@@ -120,7 +134,11 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
             of: asked_of(kind, rehearsal),
         }),
     };
-    AskedStep { name, what }
+    AskedStep {
+        name,
+        when: when.as_ref().map(|when| when.source()),
+        what,
+    }
 }
 
 /// Where an answer comes from.
@@ -145,6 +163,7 @@ fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) 
         system,
         parameters,
         json,
+        schema,
         detail,
         content,
     } = chat;
@@ -157,6 +176,7 @@ fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) 
     let OpenAiConfig {
         endpoint,
         key: _,
+        entra: _,
         organization: _,
         max_tokens_field,
     } = openai;
@@ -174,6 +194,11 @@ fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) 
         top_p: *top_p,
         seed: *seed,
         json: *json,
+        schema: schema.as_deref().map(|schema| AskedSchema {
+            schema: schema.schema(),
+            strict: schema.strict(),
+            mode: schema.mode(),
+        }),
         detail: *detail,
         content: *content,
     }

@@ -4,6 +4,7 @@ mod action;
 mod digest;
 mod pipeline;
 mod quick;
+mod retry;
 mod service;
 
 use std::{collections::BTreeMap, fs, time::Duration};
@@ -87,7 +88,7 @@ impl Config {
         let roots = read_roots(&mut root);
         let scratch = StoreConfig::read_scratch(&mut root);
         let worker = read_worker(&mut root);
-        let retry = read_retry(&mut root);
+        let retry = retry::read_all(root.section("retry"));
         let (names, services) = service::read_all(&mut root);
         let pipelines = pipeline::read_all(
             &mut root,
@@ -95,6 +96,7 @@ impl Config {
                 names: &names,
                 right: &services,
             },
+            &retry,
         );
         let config = Self {
             broker,
@@ -125,14 +127,26 @@ impl Config {
                     format!("bytes_in_flight is less than max_file_bytes of service.{name}"),
                 );
             }
-            let held = service.timeout.saturating_add(self.retry.hold);
-            let settled = self.broker.as_ref().and_then(|broker| broker.ack_timeout);
-            if settled.is_some_and(|limit| limit <= held) {
-                root.error(
-                    "broker",
-                    format!("ack_timeout must be above timeout of service.{name} plus retry.hold"),
-                );
+            let of = format!("timeout of service.{name} plus retry.hold");
+            self.check_ack_timeout(root, service.timeout, self.retry.hold, &of);
+        }
+        for (pipeline, steps) in &self.pipelines {
+            let own = |step: &&StepConfig| step.timeout.is_some() || step.retry.is_some();
+            for step in steps.iter().filter(own) {
+                let service = self.services.get(&step.service);
+                let of_service = service.map_or(Duration::ZERO, |service| service.timeout);
+                let retry = step.retry.as_ref().unwrap_or(&self.retry);
+                let of = format!("timeout plus hold of step {:?} of {pipeline}", step.name);
+                let timeout = step.timeout.unwrap_or(of_service);
+                self.check_ack_timeout(root, timeout, retry.hold, &of);
             }
+        }
+    }
+
+    fn check_ack_timeout(&self, root: &Section<'_>, timeout: Duration, hold: Duration, of: &str) {
+        let settled = self.broker.as_ref().and_then(|broker| broker.ack_timeout);
+        if settled.is_some_and(|limit| limit <= timeout.saturating_add(hold)) {
+            root.error("broker", format!("ack_timeout must be above {of}"));
         }
     }
 }
@@ -155,37 +169,6 @@ fn read_worker(root: &mut Section<'_>) -> WorkerConfig {
     }
     section.finish();
     worker
-}
-
-fn read_retry(root: &mut Section<'_>) -> RetryPolicy {
-    let default = RetryPolicy::default();
-    let mut section = root.section("retry");
-    let attempts = section.opt_integer("attempts", 1..=1000);
-    let base = section.opt_duration("base");
-    let cap = section.opt_duration("cap");
-    let hold = section.opt_duration("hold");
-    let total = section.opt_duration("total");
-    let budget = section.opt_number("budget", 0.0..=100.0);
-    let policy = RetryPolicy {
-        attempts: attempts.unwrap_or(default.attempts),
-        base: base.unwrap_or(default.base),
-        cap: cap.unwrap_or(default.cap),
-        hold: hold.unwrap_or(default.hold),
-        total: total.unwrap_or(default.total),
-        budget: budget.unwrap_or(default.budget),
-    };
-    // The key that stands there is to blame; with both there, the one that should be less.
-    for (key, value) in [("base", policy.base), ("hold", policy.hold)] {
-        if value > policy.cap {
-            let blamed = if section.has(key) { key } else { "cap" };
-            section.error(blamed, format!("`{key}` must not be more than `cap`"));
-        }
-    }
-    if policy.total < policy.base {
-        section.error("total", "must not be less than `base`");
-    }
-    section.finish();
-    policy
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
 //! `[[pipeline.NAME]]`: steps in the order a file goes through them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use filefleet_shared::config::{Section, check_name};
 use serde_json::Value;
 
 use super::{
     action::{self, Action},
+    retry,
     service::ServiceConfig,
 };
-use crate::service::RESERVED_NAMES;
+use crate::{
+    retry::RetryPolicy,
+    service::{Condition, RESERVED_NAMES},
+};
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -18,6 +22,12 @@ pub struct StepConfig {
     pub name: String,
     /// Name of its service; such a service exists.
     pub service: String,
+    /// Files for which it does not hold are passed over.
+    pub when: Option<Arc<Condition>>,
+    /// Total deadline of one attempt, if not its service's.
+    pub timeout: Option<Duration>,
+    /// When to try again, if not as `[retry]` says.
+    pub retry: Option<RetryPolicy>,
     /// What it asks of it.
     pub action: Action,
     /// The table of the action, as it stands in the configuration.
@@ -37,6 +47,7 @@ pub(super) struct Services<'a> {
 pub(super) fn read_all(
     root: &mut Section<'_>,
     services: Services<'_>,
+    retry: &RetryPolicy,
 ) -> BTreeMap<String, Vec<StepConfig>> {
     let mut section = root.section("pipeline");
     let mut pipelines = BTreeMap::new();
@@ -50,7 +61,7 @@ pub(super) fn read_all(
         let mut earlier = Vec::new();
         let mut steps = Vec::new();
         for table in tables {
-            steps.extend(read_step(table, services, &mut earlier));
+            steps.extend(read_step(table, services, retry, &mut earlier));
         }
         pipelines.insert(pipeline, steps);
     }
@@ -61,6 +72,7 @@ pub(super) fn read_all(
 fn read_step(
     mut section: Section<'_>,
     services: Services<'_>,
+    retry: &RetryPolicy,
     earlier: &mut Vec<String>,
 ) -> Option<StepConfig> {
     let name = section.string("name");
@@ -82,6 +94,11 @@ fn read_step(
     let kind = service.as_ref().and_then(|name| services.right.get(name));
     let kind = kind.map(|service| &service.kind);
     let action = action::read(&mut section, kind, earlier);
+    let when = read_when(&mut section, earlier);
+    let timeout = section.opt_duration("timeout");
+    let retry = section
+        .opt_section("retry")
+        .map(|own| retry::read(own, retry));
     let written = action
         .as_ref()
         .and_then(|action| section.written(action.key()));
@@ -92,9 +109,21 @@ fn read_step(
     Some(StepConfig {
         name: name?,
         service: service?,
+        when,
+        timeout,
+        retry,
         action: action?,
         written,
     })
+}
+
+fn read_when(section: &mut Section<'_>, earlier: &[String]) -> Option<Arc<Condition>> {
+    let source = section.opt_string("when")?;
+    let earlier: Vec<&str> = earlier.iter().map(String::as_str).collect();
+    Condition::compile(&source, &earlier)
+        .map_err(|message| section.error("when", message))
+        .ok()
+        .map(Arc::new)
 }
 
 fn check_step_name(name: &str, earlier: &[String]) -> Result<(), String> {

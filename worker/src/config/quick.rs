@@ -110,6 +110,9 @@ impl Config {
         let step = StepConfig {
             name: step,
             service: service_name.clone(),
+            when: None,
+            timeout: None,
+            retry: None,
             written: None,
             action: Action::Chat(ChatConfig {
                 model,
@@ -117,6 +120,7 @@ impl Config {
                 system: None,
                 parameters: ChatParameters::default(),
                 json: false,
+                schema: None,
                 detail: Detail::default(),
                 content: ContentMode::default(),
             }),
@@ -137,6 +141,7 @@ fn service_at(endpoint: Endpoint, key: Option<Secret>) -> ServiceConfig {
     ServiceConfig::new(ServiceKind::OpenAi(OpenAiConfig {
         endpoint,
         key,
+        entra: None,
         organization: None,
         max_tokens_field: None,
     }))

@@ -1,4 +1,6 @@
+mod entra;
 mod kinds;
+mod pipelines;
 mod search;
 
 use std::time::Duration;
@@ -121,6 +123,8 @@ const ALTERNATIVES: &[&str] = &[
     "# account",
     "# sas_token",
     "# create",
+    "# when",
+    "# retry = {",
 ];
 
 /// The keys behind `#` in the example are as right as the others.
@@ -330,16 +334,18 @@ fn a_catalog_binds_steps_in_their_order() {
     };
     let catalog = Catalog::build(&config, &options).unwrap();
     let first = catalog.first_step("invoices").unwrap();
+    let after = |step: &str| -> Vec<&str> {
+        let steps = catalog.after("invoices", step).iter();
+        steps.map(|step| step.name.as_str()).collect()
+    };
     assert_eq!(
-        (first.name.as_str(), first.next.as_deref()),
-        ("read", Some("extract"))
+        (first.name.as_str(), after("read")),
+        ("read", vec!["extract"])
     );
     assert!(first.call.needs_content());
     let second = catalog.step("invoices", "extract").unwrap();
-    assert_eq!(
-        (second.service.as_str(), second.next.as_deref()),
-        ("gpt", None)
-    );
+    assert_eq!(second.service, "gpt");
+    assert!(after("extract").is_empty() && after("nothing").is_empty());
     assert!(!second.call.needs_content());
     assert!(catalog.step("invoices", "nothing").is_none());
     assert!(catalog.first_step("nothing").is_none());

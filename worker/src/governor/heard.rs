@@ -2,11 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use filefleet_shared::wire::Usage;
 use reqwest::header::HeaderMap;
 
-/// Limits that were heard of during one call. Services write, the governor reads.
+/// What is known of one call before its end. Services write, the governor reads its limits.
 #[derive(Debug, Default)]
-pub struct Heard(Mutex<Option<Limits>>);
+pub struct Heard {
+    limits: Mutex<Option<Limits>>,
+    paid: Mutex<Usage>,
+}
 
 /// Requests and tokens, per second.
 type Limits = (Option<f64>, Option<f64>);
@@ -27,12 +31,23 @@ impl Heard {
             per_second("x-ratelimit-limit-tokens"),
         );
         if limits != (None, None) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(limits);
+            *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = Some(limits);
         }
     }
 
+    /// Notes what was paid so far by a call that has another question to ask.
+    ///
+    /// It counts if the call ends with an error that does not say what was paid, or is cut off.
+    pub fn paid(&self, usage: Usage) {
+        *self.paid.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+    }
+
+    pub(crate) fn was_paid(&self) -> Usage {
+        *self.paid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn limits(&self) -> Option<Limits> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,7 +15,7 @@ impl<'a> Attempts<'a> {
             Ok(loaded) => return Ok(loaded),
             Err(error) => error,
         };
-        let may_pass = error.may_pass() && self.attempt() < self.context.retry.attempts;
+        let may_pass = error.may_pass() && self.attempt() < self.retry().attempts;
         if error.is_away() || may_pass {
             tracing::warn!(
                 run = %self.message.run, seq = self.message.seq, %error,
@@ -26,7 +26,7 @@ impl<'a> Attempts<'a> {
             self.until_back(error.cause(), error.to_string())
         } else if may_pass {
             self.counted = 1;
-            self.later(self.context.retry.wait(self.attempt()), error.cause())
+            self.later(self.retry().wait(self.attempt()), error.cause())
         } else {
             self.failed(error.cause(), error.to_string())
         }))
@@ -35,9 +35,9 @@ impl<'a> Attempts<'a> {
     /// Puts the step off without counting an attempt: nothing was tried that could have failed.
     pub(super) fn until_back(&self, cause: &str, detail: String) -> Verdict {
         let deferred = self.envelope.headers.deferred.saturating_add(1);
-        let delay = self.context.retry.wait_asked(None, deferred).max(SOON);
+        let delay = self.retry().wait_asked(None, deferred).max(SOON);
         let age = UnixMillis::now().since(self.started).saturating_add(delay);
-        if age <= self.context.retry.total {
+        if age <= self.retry().total {
             self.later(delay, cause)
         } else {
             self.failed(cause, detail)

@@ -12,6 +12,7 @@ use tokio::{
 use super::{Attempts, SOON, UNKNOWN};
 use crate::{
     input, outcome,
+    route::{self, Way},
     service::{Answer, BoundStep},
     spill::{self, SpillError},
 };
@@ -56,19 +57,21 @@ impl<'a> Attempts<'a> {
     /// What follows from an answer. It is paid, so a store that is away is asked again for as
     /// long as the delivery may be held.
     pub(super) async fn succeeded(&mut self, answer: Answer) -> Verdict {
-        let next = self
-            .step
-            .next
-            .as_deref()
-            .and_then(|name| self.context.catalog.step(&self.message.pipeline, name));
-        match next {
-            Some(next) => self.go_on(answer, next).await,
+        let context = self.context;
+        // Conditions see outputs that the message only refers to, as the step did.
+        let way = match route::after(&context.catalog, &self.input, &answer.output) {
+            Ok(way) => way,
+            Err(detail) => return self.failed(route::BAD_CONDITION, detail),
+        };
+        match way.next {
+            Some(next) => self.go_on(answer, &way, next).await,
             None => self.last(answer).await,
         }
     }
 
-    async fn go_on(&mut self, answer: Answer, next: &BoundStep) -> Verdict {
-        let mut following = outcome::following(self.message, &self.ended(), answer, next);
+    async fn go_on(&mut self, answer: Answer, way: &Way<'_>, next: &BoundStep) -> Verdict {
+        let (ended, output) = (self.ended(), Some(answer.output));
+        let mut following = outcome::following(self.message, &ended, output, way, next);
         for tried in 1.. {
             let fitted = match spill::fit(self.context.scratch.as_ref(), &mut following).await {
                 Ok(()) => outcome::go_on(&following, next, &self.envelope.headers)
@@ -85,7 +88,8 @@ impl<'a> Attempts<'a> {
     }
 
     async fn last(&mut self, answer: Answer) -> Verdict {
-        let mut outcome = outcome::last(self.context, self.message, &self.ended(), answer);
+        let (ended, output) = (self.ended(), Some(answer.output));
+        let mut outcome = outcome::last(self.context, self.message, &ended, output);
         let headers = &self.envelope.headers;
         let spill = self.context.scratch.as_ref();
         for tried in 1.. {
@@ -100,7 +104,7 @@ impl<'a> Attempts<'a> {
 
     /// Waits before an answer is written again; false if that has to be given up here.
     async fn wait_for_scratch(&mut self, tried: u32, error: &SpillError) -> bool {
-        let wait = self.context.retry.wait_asked(None, tried);
+        let wait = self.retry().wait_asked(None, tried);
         let longest = KEPT.min(self.context.hold_budget / 2);
         if !error.may_pass() || self.taken.elapsed() + wait > longest {
             return false;
@@ -121,7 +125,7 @@ impl<'a> Attempts<'a> {
     fn without_scratch(&mut self, error: &SpillError) -> Verdict {
         let (run, seq) = (self.message.run, self.message.seq);
         tracing::warn!(%run, seq, error = error.explain(), "cannot use the scratch store");
-        if matches!(error, SpillError::NoStore) && self.attempt() < self.context.retry.attempts {
+        if matches!(error, SpillError::NoStore) && self.attempt() < self.retry().attempts {
             // Another worker may have one, while a configuration is rolled out.
             self.counted += 1;
             return self.later(UNKNOWN, error.cause());

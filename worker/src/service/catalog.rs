@@ -6,12 +6,17 @@ use filefleet_shared::{broker::polls_of, config::SecretError};
 use reqwest::{Client, Url, header::InvalidHeaderValue};
 
 use super::{
-    Service, azure, command, docintel, http,
+    Condition, Service, azure, command, docintel,
+    entra::EntraError,
+    http,
     openai::{self, EndpointError},
     search, transport, vision,
 };
-use crate::config::{Action, Config, Price, ServiceConfig, ServiceKind, StepConfig};
-use crate::governor::Bounds;
+use crate::{
+    config::{Action, Config, Price, ServiceConfig, ServiceKind, StepConfig},
+    governor::Bounds,
+    retry::RetryPolicy,
+};
 
 /// How a catalog is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,10 +75,12 @@ pub struct BoundStep {
     pub name: String,
     /// Name of the service.
     pub service: String,
-    /// Name of the step after it; none for the last.
-    pub next: Option<String>,
+    /// Files for which it does not hold are passed over.
+    pub when: Option<Arc<Condition>>,
     /// Total deadline of one attempt.
     pub timeout: Duration,
+    /// When to try again, if not as the worker always does.
+    pub retry: Option<RetryPolicy>,
     /// Larger files are refused before they are read.
     pub max_file_bytes: u64,
     /// The word for that.
@@ -94,6 +101,9 @@ pub enum BuildError {
     /// Its key cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Nobody can be asked for its tokens.
+    #[error(transparent)]
+    Entra(#[from] EntraError),
     /// Its key or organization has characters that no header can have.
     #[error("service.{service}: the key or organization cannot be sent in a header: {source}")]
     Header {
@@ -156,16 +166,15 @@ impl Catalog {
         let mut pipelines = BTreeMap::new();
         for (pipeline, steps) in &config.pipelines {
             let mut bound = Vec::with_capacity(steps.len());
-            for (index, step) in steps.iter().enumerate() {
+            for step in steps {
                 let service = config.services.get(&step.service);
                 // A service without access is among the errors already.
                 let (Some(service), Some(access)) = (service, accesses.get(step.service.as_str()))
                 else {
                     continue;
                 };
-                let next = steps.get(index + 1).map(|next| next.name.clone());
                 match bind(pipeline, step, service, access) {
-                    Ok(step) => bound.push(BoundStep { next, ..step }),
+                    Ok(step) => bound.push(step),
                     Err(error) => errors.push(error),
                 }
             }
@@ -198,6 +207,13 @@ impl Catalog {
     #[must_use]
     pub fn steps(&self, pipeline: &str) -> Option<&[BoundStep]> {
         self.pipelines.get(pipeline).map(Vec::as_slice)
+    }
+
+    /// The steps after the one of this name; none if it is unknown.
+    pub(crate) fn after(&self, pipeline: &str, step: &str) -> &[BoundStep] {
+        let steps = self.steps(pipeline).unwrap_or_default();
+        let at = steps.iter().position(|bound| bound.name == step);
+        at.and_then(|at| steps.get(at + 1..)).unwrap_or_default()
     }
 
     /// Names of the pipelines.
@@ -342,8 +358,9 @@ fn bind(
         pipeline: pipeline.to_owned(),
         name: step.name.clone(),
         service: step.service.clone(),
-        next: None,
-        timeout: service.timeout,
+        when: step.when.clone(),
+        timeout: step.timeout.unwrap_or(service.timeout),
+        retry: step.retry.clone(),
         max_file_bytes: service.max_file_bytes,
         too_large: service.kind.too_large(),
         price: service.prices.of(step.action.model()),
@@ -357,7 +374,7 @@ impl fmt::Debug for BoundStep {
             .field("pipeline", &self.pipeline)
             .field("name", &self.name)
             .field("service", &self.service)
-            .field("next", &self.next)
+            .field("when", &self.when)
             .finish_non_exhaustive()
     }
 }

@@ -4,14 +4,17 @@ pub mod azure;
 mod catalog;
 pub mod chunk;
 pub mod command;
+mod condition;
 mod detail;
 pub mod docintel;
+pub mod entra;
 pub mod http;
 pub mod openai;
 mod prompt;
 pub(crate) mod refusal;
 mod scope;
 pub mod search;
+pub(crate) mod signer;
 mod text;
 mod tokens;
 pub(crate) mod transport;
@@ -26,6 +29,7 @@ use serde_json::Value;
 
 pub use crate::governor::{Bounds, Demand, Heard};
 pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
+pub use condition::Condition;
 pub(crate) use prompt::only_expression;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
 pub use scope::{ITEM, Path};
@@ -33,7 +37,9 @@ pub use tokens::Tokenizer;
 
 /// One step of a pipeline, bound to the service that carries it out.
 ///
-/// Implementations never retry and never wait: the worker owns retries, deadlines and limits.
+/// Implementations never retry and never wait: the worker owns retries, deadlines and limits. A
+/// call may put a second question about a first answer (chat does where it does not satisfy its
+/// schema), within the deadline of the one call.
 #[async_trait]
 pub trait Service: Send + Sync {
     /// Makes one call for one file.
@@ -160,6 +166,26 @@ impl CallError {
             cause: cause.into(),
             detail: detail.into(),
             usage: Usage::default(),
+        }
+    }
+
+    /// The same error after calls that were answered: a refusal counts them too.
+    #[must_use]
+    pub fn after(self, paid: &Usage) -> Self {
+        match self {
+            Self::Rejected {
+                cause,
+                detail,
+                mut usage,
+            } => {
+                usage.add(paid);
+                Self::Rejected {
+                    cause,
+                    detail,
+                    usage,
+                }
+            }
+            other => other,
         }
     }
 

@@ -230,20 +230,24 @@ fn paths_in(environment: &Environment<'static>) -> Result<HashSet<String>, Strin
     Ok(template.undeclared_variables(true))
 }
 
+/// What `file` has besides a path.
+pub(super) const FILE_KEYS: [&str; 4] = ["key", "name", "size", "media_type"];
+
 pub(super) fn file_value(message: &StepMessage, path: Option<&str>) -> Value {
     let file = &message.file;
     let name = file.key.rsplit('/').next().unwrap_or_default();
-    let mut value = BTreeMap::from([
-        ("key", Value::from(file.key.as_str())),
-        ("name", Value::from(name)),
-        ("size", Value::from(file.size)),
-        ("media_type", Value::from(file.media_type.as_str())),
-    ]);
+    let values = [
+        Value::from(file.key.as_str()),
+        Value::from(name),
+        Value::from(file.size),
+        Value::from(file.media_type.as_str()),
+    ];
+    let mut value: BTreeMap<&str, Value> = FILE_KEYS.into_iter().zip(values).collect();
     value.extend(path.map(|path| ("path", Value::from(path))));
     Value::from(value)
 }
 
-fn explain(error: &minijinja::Error) -> String {
+pub(super) fn explain(error: &minijinja::Error) -> String {
     let what = error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);

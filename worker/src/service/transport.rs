@@ -85,6 +85,12 @@ pub(crate) fn task(message: &StepMessage) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{}/{}:{}", message.run, message.seq, message.step)).ok()
 }
 
+/// The same for a question that follows an answer, which is paid for itself.
+pub(crate) fn task_again(message: &StepMessage) -> Option<HeaderValue> {
+    let StepMessage { run, seq, step, .. } = message;
+    HeaderValue::try_from(format!("{run}/{seq}:{step}+again")).ok()
+}
+
 /// What a server says about a refused key can repeat the key.
 pub(crate) fn without_key(body: &[u8], key: Option<&SecretString>) -> String {
     let text = String::from_utf8_lossy(body);

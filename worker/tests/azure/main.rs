@@ -8,10 +8,10 @@
 )]
 
 mod docintel;
+mod entra;
 mod openai;
 mod search;
 mod simulated;
-
 mod spec;
 mod stand;
 mod vision;

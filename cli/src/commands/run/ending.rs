@@ -54,7 +54,7 @@ pub(super) fn nothing_published(
 /// A service that fails every file.
 pub(super) fn paused(service: &str, pause: &Pause) -> CommandError {
     let fix = match pause.kind {
-        PauseKind::Unauthorized => "check its key",
+        PauseKind::Unauthorized => "check its key, or its identity in Microsoft Entra ID",
         PauseKind::Misconfigured => "check its endpoint, model and api version",
         PauseKind::QuotaExhausted => "the account has no money or quota left",
         PauseKind::Unreachable => "check its endpoint and the network",

@@ -139,13 +139,13 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
     let ended = (status(), output, option::of(failure()), usage());
     let seen = (
         any::<u32>(),
-        any::<bool>(),
+        any::<[bool; 2]>(),
         any::<String>(),
         any::<[u64; 3]>(),
     );
     (step(), ended, seen).prop_map(|(step, ended, seen)| {
         let (status, (output, stored), failure, usage) = ended;
-        let (attempts, input_changed, worker, [started, finished, call_ms]) = seen;
+        let (attempts, [input_changed, unmatched], worker, [started, finished, call_ms]) = seen;
         Outcome {
             v: VERSION,
             kind: OutcomeTag::Outcome,
@@ -162,6 +162,7 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
             by_service: step.by_service,
             attempts,
             input_changed,
+            unmatched,
             worker,
             timings: Timings {
                 started: UnixMillis(started),

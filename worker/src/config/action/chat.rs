@@ -1,13 +1,14 @@
 //! `chat = { .. }`: a question to a chat model.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use filefleet_shared::config::Section;
+use serde_json::Value;
 
 use super::{Action, compile};
 use crate::service::{
     Prompt,
-    openai::{ChatConfig, ChatParameters, ContentMode, Detail},
+    openai::{AnswerSchema, ChatConfig, ChatParameters, ContentMode, Detail, SchemaMode},
 };
 
 pub(super) fn read(mut section: Section<'_>, earlier: &[String]) -> Option<Action> {
@@ -33,6 +34,10 @@ pub(super) fn read(mut section: Section<'_>, earlier: &[String]) -> Option<Actio
         seed: section.opt_integer("seed", i64::MIN..=i64::MAX),
     };
     let json = section.opt_bool("json").unwrap_or_default();
+    let schema = read_schema(&mut section);
+    if json && section.has("schema") {
+        section.error("json", "is of no use beside `schema`");
+    }
     let detail = section.opt_enum("detail", DETAILS).unwrap_or_default();
     let content = section.opt_enum("content", MODES).unwrap_or_default();
     let prompts: Vec<&Prompt> = [
@@ -62,9 +67,45 @@ pub(super) fn read(mut section: Section<'_>, earlier: &[String]) -> Option<Actio
         system: system.flatten(),
         parameters,
         json,
+        schema,
         detail,
         content,
     }))
+}
+
+fn read_schema(section: &mut Section<'_>) -> Option<Arc<AnswerSchema>> {
+    const MODES: &[(&str, SchemaMode)] = &[
+        ("json_schema", SchemaMode::JsonSchema),
+        ("json_object", SchemaMode::JsonObject),
+        ("prompt", SchemaMode::Prompt),
+    ];
+    let mode = section.opt_enum("schema_mode", MODES).unwrap_or_default();
+    let strict = section.opt_bool("strict");
+    for used in ["schema_mode", "strict"] {
+        if section.has(used) && !section.has("schema") {
+            section.error(used, "is of no use without `schema`");
+        }
+    }
+    if strict.is_some() && mode != SchemaMode::JsonSchema {
+        section.error("strict", "is only for `schema_mode = \"json_schema\"`");
+    }
+    let compile = |schema| AnswerSchema::compile(schema, strict, mode);
+    let compiled = if section.is_table("schema") {
+        compile(section.opt_value("schema")?)
+    } else {
+        let file = section.opt_path("schema")?;
+        let compiled = read_json(&file).and_then(compile);
+        compiled.map_err(|why| format!("{} {why}", file.display()))
+    };
+    compiled
+        .map_err(|message| section.error("schema", message))
+        .ok()
+        .map(Arc::new)
+}
+
+fn read_json(file: &Path) -> Result<Value, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))
 }
 
 fn read_prompt(section: &mut Section<'_>, earlier: &[String]) -> Option<Arc<Prompt>> {

@@ -2,8 +2,8 @@
 
 use filefleet_shared::config::{Secret, Section};
 
-use super::{EXPOSED, ServiceKind};
-use crate::service::{azure::Endpoint, docintel, search, vision};
+use super::{EXPOSED, ServiceKind, entra};
+use crate::service::{azure::Endpoint, docintel, entra::EntraConfig, search, vision};
 
 /// What a service of kind `docintel`, `vision` or `search` has besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct AzureConfig {
     pub endpoint: Endpoint,
     /// Its key; containers on premises need none.
     pub key: Option<Secret>,
+    /// Who asks for tokens in place of a key.
+    pub entra: Option<EntraConfig>,
 }
 
 pub(super) fn read_docintel(section: &mut Section<'_>) -> Option<ServiceKind> {
@@ -30,13 +32,18 @@ fn read(section: &mut Section<'_>, default_version: &str) -> Option<AzureConfig>
     let address = section.string("endpoint");
     let version = section.opt_string("api_version");
     let key = section.opt_secret("key");
+    let entra = entra::read(section);
     let insecure = section.opt_bool("insecure").unwrap_or(false);
     let version = version.as_deref().unwrap_or(default_version);
     let endpoint = Endpoint::parse(&address?, version)
         .map_err(|message| section.error("endpoint", message))
         .ok()?;
-    if key.is_some() && !insecure && endpoint.is_exposed() {
+    if (key.is_some() || entra.is_some()) && !insecure && endpoint.is_exposed() {
         section.error("endpoint", EXPOSED);
     }
-    Some(AzureConfig { endpoint, key })
+    Some(AzureConfig {
+        endpoint,
+        key,
+        entra,
+    })
 }

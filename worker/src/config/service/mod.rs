@@ -2,6 +2,7 @@
 
 mod azure;
 mod command;
+mod entra;
 mod http;
 mod openai;
 mod price;

@@ -2,8 +2,11 @@
 
 use filefleet_shared::config::{Secret, Section};
 
-use super::{EXPOSED, ServiceKind};
-use crate::service::openai::{Dialect, Endpoint, EndpointError, MaxTokensField};
+use super::{EXPOSED, ServiceKind, entra};
+use crate::service::{
+    entra::EntraConfig,
+    openai::{Dialect, Endpoint, EndpointError, MaxTokensField},
+};
 
 /// What a service of kind `openai` has besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub struct OpenAiConfig {
     pub endpoint: Endpoint,
     /// Its key; local servers need none.
     pub key: Option<Secret>,
+    /// Who asks for tokens in place of a key.
+    pub entra: Option<EntraConfig>,
     /// The organization that pays, where a key is of several.
     pub organization: Option<String>,
     /// Overrides the parameter that bounds an answer.
@@ -33,6 +38,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<ServiceKind> {
     let dialect = section.opt_enum("dialect", DIALECTS).flatten();
     let api_version = section.opt_string("api_version");
     let key = section.opt_secret("key");
+    let entra = entra::read(section);
     let organization = section.opt_string("organization");
     let max_tokens_field = section.opt_enum("max_tokens_field", FIELDS);
     let insecure = section.opt_bool("insecure").unwrap_or(false);
@@ -43,12 +49,17 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<ServiceKind> {
             return None;
         }
     };
-    if key.is_some() && !insecure && endpoint.is_exposed() {
+    if (key.is_some() || entra.is_some()) && !insecure && endpoint.is_exposed() {
         section.error("endpoint", EXPOSED);
+    }
+    if entra.is_some() && endpoint.dialect() == Dialect::OpenAi {
+        let message = "is for Azure OpenAI: set `dialect` to `azure-v1`, or to `azure`";
+        section.error("entra", message);
     }
     Some(ServiceKind::OpenAi(OpenAiConfig {
         endpoint,
         key,
+        entra,
         organization,
         max_tokens_field,
     }))

@@ -2,21 +2,22 @@
 
 use std::time::SystemTime;
 
-use filefleet_shared::{config::Secret, wire::StepMessage};
+use filefleet_shared::wire::StepMessage;
 use reqwest::{
-    Client, RequestBuilder, Response, StatusCode,
+    Client, RequestBuilder, Response,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
 
 use super::{Endpoint, classify};
 use crate::{
     config::{AzureConfig, ServiceConfig, ServiceKind},
     service::{
         BuildError, CallError, CatalogOptions, catalog,
+        entra::{COGNITIVE_SCOPE, SEARCH_SCOPE},
         openai::EndpointError,
         refusal::Refusal,
-        transport::{self, TASK, failure, read_body, without_key},
+        signer::{Credential, Signer},
+        transport::{self, TASK},
     },
 };
 
@@ -29,8 +30,7 @@ pub(crate) struct Access {
     pub(crate) client: Client,
     /// Where calls go: in a rehearsal, to the simulator.
     pub(crate) endpoint: Endpoint,
-    key: Option<SecretString>,
-    headers: HeaderMap,
+    signer: Signer,
 }
 
 impl Access {
@@ -42,43 +42,30 @@ impl Access {
         config: &AzureConfig,
         options: &CatalogOptions,
     ) -> Result<Self, BuildError> {
-        let (endpoint, key) = match &options.rehearse {
-            Some(base) => {
-                let endpoint = config.endpoint.rehearsed(base).map_err(|message| {
-                    let key = "endpoint";
-                    BuildError::Simulator {
-                        service: name.to_owned(),
-                        source: EndpointError { key, message },
-                    }
-                })?;
-                (endpoint, None)
-            }
-            None => {
-                let key = config.key.as_ref().map(Secret::resolve).transpose()?;
-                (config.endpoint.clone(), key)
-            }
-        };
-        let client = catalog::client(name, service, endpoint.base())?;
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &key {
-            let mut value = HeaderValue::try_from(key.expose_secret()).map_err(|source| {
-                BuildError::Header {
+        let endpoint = match &options.rehearse {
+            Some(base) => config.endpoint.rehearsed(base).map_err(|message| {
+                let key = "endpoint";
+                BuildError::Simulator {
                     service: name.to_owned(),
-                    source,
+                    source: EndpointError { key, message },
                 }
-            })?;
-            value.set_sensitive(true);
-            let header = match service.kind {
-                ServiceKind::Search(_) => SEARCH_KEY,
-                _ => KEY,
-            };
-            headers.insert(header, value);
-        }
+            })?,
+            None => config.endpoint.clone(),
+        };
+        let (header, scope) = match service.kind {
+            ServiceKind::Search(_) => (SEARCH_KEY, SEARCH_SCOPE),
+            _ => (KEY, COGNITIVE_SCOPE),
+        };
+        let credential = Credential {
+            key: config.key.as_ref(),
+            header,
+            prefix: "",
+            entra: config.entra.as_ref().map(|entra| (entra, scope)),
+        };
         Ok(Self {
-            client,
+            client: catalog::client(name, service, endpoint.base())?,
             endpoint,
-            key,
-            headers,
+            signer: Signer::new(name, &credential, options)?,
         })
     }
 
@@ -103,28 +90,20 @@ impl Access {
         request: RequestBuilder,
         task: Option<HeaderValue>,
     ) -> Result<Response, CallError> {
-        let mut headers = self.headers.clone();
+        let mut headers = HeaderMap::new();
         headers.extend(task.map(|task| (TASK, task)));
-        request.headers(headers).send().await.map_err(failure)
+        self.signer.send(request, headers).await
     }
 
     /// What an answer means that is not a success.
     pub(crate) async fn refused(&self, response: Response) -> CallError {
-        let (status, headers, body) = self.opened(response).await;
+        let (status, headers, body) = self.signer.open(response).await;
         classify::classify(status, &headers, body.as_bytes(), SystemTime::now())
     }
 
     /// The same, to be judged by another table.
     pub(crate) async fn refusal(&self, response: Response) -> Refusal {
-        let (status, headers, body) = self.opened(response).await;
+        let (status, headers, body) = self.signer.open(response).await;
         Refusal::read(status, &headers, body.as_bytes(), SystemTime::now())
-    }
-
-    async fn opened(&self, response: Response) -> (StatusCode, HeaderMap, String) {
-        let status = response.status();
-        let headers = response.headers().clone();
-        // The status alone says enough if the body does not come.
-        let body = read_body(response).await.unwrap_or_default();
-        (status, headers, without_key(&body, self.key.as_ref()))
     }
 }

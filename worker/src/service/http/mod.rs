@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use filefleet_shared::wire::StepMessage;
 use reqwest::{
-    Method, RequestBuilder, Url,
+    Method, RequestBuilder, Response, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use serde_json::Value;
@@ -21,7 +21,7 @@ use super::{
     Answer, CallError, Prompt, Reply, Service, StepInput,
     prompt::Inputs,
     text,
-    transport::{TASK, failure, task},
+    transport::{TASK, task},
 };
 pub(crate) use access::Access;
 pub use address::Address;
@@ -115,13 +115,13 @@ impl Request {
             .config
             .body
             .attach(request, &mut headers, &with, content)?;
-        let request = self.signed(request, headers, input.message);
         if let (true, Some(output)) = (self.access.rehearsing, &self.config.rehearse) {
             return Ok(rehearsed(output));
         }
-        let received = Received::read(request.send().await.map_err(failure)?).await?;
+        let response = self.signed(request, headers, input.message).await?;
+        let received = Received::read(response).await?;
         let reading = &self.config.reading;
-        reading.check(&received, self.access.key.as_ref())?;
+        reading.check(&received, self.access.signer.secret())?;
         match &self.config.poll {
             Some(poll) => self.accepted(poll, &url, &received),
             None => reading.answer(&received).map(Reply::Answered),
@@ -147,19 +147,15 @@ impl Request {
         Ok(url)
     }
 
-    fn signed(
+    /// Sends a request in the name of a step.
+    async fn signed(
         &self,
         request: RequestBuilder,
         mut headers: HeaderMap,
         message: &StepMessage,
-    ) -> RequestBuilder {
-        if let Some(task) = task(message) {
-            headers.insert(TASK, task);
-        }
-        for (name, value) in &self.access.signature {
-            headers.insert(name.clone(), value.clone());
-        }
-        request.headers(headers)
+    ) -> Result<Response, CallError> {
+        headers.extend(task(message).map(|task| (TASK, task)));
+        self.access.signer.send(request, headers).await
     }
 
     fn mentions(&self, what: &impl Fn(&Prompt) -> bool) -> bool {

@@ -10,11 +10,7 @@ use reqwest::{Url, header::HeaderName};
 use serde_json::{Value, json};
 
 use super::{Received, Rendering, Request};
-use crate::service::{
-    Accepted, CallError, Prompt, Reply,
-    prompt::Inputs,
-    transport::{failure, retry_after},
-};
+use crate::service::{Accepted, CallError, Prompt, Reply, prompt::Inputs, transport::retry_after};
 
 /// When the result is asked for first, where neither service nor configuration say.
 const FIRST: Duration = Duration::from_secs(1);
@@ -132,10 +128,11 @@ impl Request {
     ) -> Result<Reply, CallError> {
         let url = self.operation_url(poll, state, message)?;
         let headers = self.access.headers.clone();
-        let request = self.signed(self.access.client.get(url), headers, message);
-        let received = Received::read(request.send().await.map_err(failure)?).await?;
+        let request = self.access.client.get(url);
+        let response = self.signed(request, headers, message).await?;
+        let received = Received::read(response).await?;
         let reading = &self.config.reading;
-        let key = self.access.key.as_ref();
+        let key = self.access.signer.secret();
         match received.status {
             200..=299 => {}
             // The path was right for the operation, so what is missing is the operation.
@@ -169,7 +166,7 @@ impl Request {
     ) -> Result<Reply, CallError> {
         let reading = &self.config.reading;
         if let Progress::Failed = progress {
-            let detail = received.detail(self.access.key.as_ref());
+            let detail = received.detail(self.access.signer.secret());
             return Err(reading.rejected("operation_failed", detail, received));
         }
         let answer = reading.answer_at(poll.result.as_deref(), received)?;

@@ -1,16 +1,18 @@
 //! How requests to one endpoint are made: client, address, key.
 
-use filefleet_shared::config::Secret;
 use reqwest::{
     Client,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
 
 use super::{Dialect, Endpoint, MaxTokensField};
 use crate::{
     config::{OpenAiConfig, ServiceConfig},
-    service::{BuildError, CatalogOptions, catalog},
+    service::{
+        BuildError, CatalogOptions, catalog,
+        entra::COGNITIVE_SCOPE,
+        signer::{Credential, Signer},
+    },
 };
 
 /// How requests to one endpoint are made.
@@ -21,14 +23,14 @@ pub(crate) struct Access {
     pub(super) endpoint: Endpoint,
     /// Where they go in earnest.
     pub(super) real: Endpoint,
-    pub(super) key: Option<SecretString>,
+    pub(super) signer: Signer,
     pub(super) organization: Option<String>,
     pub(super) max_tokens_field: Option<MaxTokensField>,
 }
 
 impl Access {
     /// # Errors
-    /// The key cannot be had, or no client can be made.
+    /// The key cannot be had or sent, or no client can be made.
     pub(crate) fn new(
         name: &str,
         service: &ServiceConfig,
@@ -36,27 +38,31 @@ impl Access {
         options: &CatalogOptions,
     ) -> Result<Self, BuildError> {
         let real = config.endpoint.clone();
-        let (endpoint, key) = match &options.rehearse {
-            Some(base) => {
-                let endpoint = real
-                    .rehearsed(base)
-                    .map_err(|source| BuildError::Simulator {
-                        service: name.to_owned(),
-                        source,
-                    })?;
-                (endpoint, None)
-            }
-            None => {
-                let key = config.key.as_ref().map(Secret::resolve).transpose()?;
-                (real.clone(), key)
-            }
+        let endpoint = match &options.rehearse {
+            Some(base) => real
+                .rehearsed(base)
+                .map_err(|source| BuildError::Simulator {
+                    service: name.to_owned(),
+                    source,
+                })?,
+            None => real.clone(),
+        };
+        let (header, prefix) = match real.dialect() {
+            Dialect::OpenAi => (AUTHORIZATION, "Bearer "),
+            Dialect::Azure | Dialect::AzureV1 => (HeaderName::from_static("api-key"), ""),
+        };
+        let credential = Credential {
+            key: config.key.as_ref(),
+            header,
+            prefix,
+            entra: config.entra.as_ref().map(|entra| (entra, COGNITIVE_SCOPE)),
         };
         let client = catalog::client(name, service, endpoint.base())?;
         Ok(Self {
             client,
             endpoint,
             real,
-            key,
+            signer: Signer::new(name, &credential, options)?,
             organization: config.organization.clone(),
             max_tokens_field: config.max_tokens_field,
         })
@@ -65,20 +71,10 @@ impl Access {
     /// The headers that are the same for every call.
     ///
     /// # Errors
-    /// The key or organization cannot be sent in a header.
+    /// The organization cannot be sent in a header.
     pub(super) fn headers(&self) -> Result<HeaderMap, InvalidHeaderValue> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(key) = &self.key {
-            let key = key.expose_secret();
-            let (name, value) = match self.endpoint.dialect() {
-                Dialect::OpenAi => ("authorization", format!("Bearer {key}")),
-                Dialect::Azure | Dialect::AzureV1 => ("api-key", key.to_owned()),
-            };
-            let mut value = HeaderValue::try_from(value)?;
-            value.set_sensitive(true);
-            headers.insert(HeaderName::from_static(name), value);
-        }
         if let Some(organization) = &self.organization {
             let name = HeaderName::from_static("openai-organization");
             headers.insert(name, HeaderValue::try_from(organization)?);

@@ -40,6 +40,15 @@ impl Content<'_> {
             Self::Nothing | Self::Image { .. } => "",
         }
     }
+
+    /// How much it is.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Text(text) => text.len(),
+            Self::Image { bytes, .. } => bytes.len(),
+        }
+    }
 }
 
 /// Recognises a file's bytes. `media_type`, guessed from its name, only serves the message.

@@ -8,13 +8,17 @@ pub(crate) mod embed;
 mod endpoint;
 mod request;
 mod response;
+mod schema;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reqwest::header::InvalidHeaderValue;
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
 
-use super::{CallError, Demand, Prompt, Reply, Service, StepInput, transport::read_body};
+use super::{
+    Answer, CallError, Demand, Heard, Prompt, Reply, Service, StepInput,
+    transport::{read_body, task, task_again},
+};
 pub(crate) use access::Access;
 use content::Content;
 pub use content::ContentMode;
@@ -25,6 +29,9 @@ pub(crate) use embed::{MOST_DIMENSIONS, MOST_TOKENS};
 pub use endpoint::{Dialect, Endpoint, EndpointError, MaxTokensField};
 use request::ChatRequest;
 pub use request::{ChatParameters, Detail};
+use response::Said;
+use schema::Mismatch;
+pub use schema::{AnswerSchema, SchemaMode};
 
 /// Of English text; what a service counts corrects it.
 const BYTES_PER_TOKEN: usize = 4;
@@ -44,6 +51,8 @@ pub struct ChatConfig {
     pub parameters: ChatParameters,
     /// The answer must be JSON.
     pub json: bool,
+    /// The answer must satisfy it, and is the output.
+    pub schema: Option<Arc<AnswerSchema>>,
     /// How closely images are looked at.
     pub detail: Detail,
     /// What of the file is sent.
@@ -59,7 +68,7 @@ pub(crate) struct Chat {
 
 impl Chat {
     /// # Errors
-    /// The key or organization cannot be sent in a header.
+    /// The organization cannot be sent in a header.
     pub(crate) fn new(access: &Access, config: ChatConfig) -> Result<Self, InvalidHeaderValue> {
         // As the real service wants it, also in a rehearsal.
         let field = access.real.max_tokens_field(&config.model);
@@ -70,8 +79,8 @@ impl Chat {
         })
     }
 
-    /// The JSON of the request, and nothing else: what cannot be sent is found before it is.
-    fn body(&self, input: &StepInput<'_>) -> Result<Vec<u8>, CallError> {
+    /// Everything that is sent of the file: what cannot be sent is found before it is.
+    fn question<'a>(&self, input: &'a StepInput<'_>) -> Result<Question<'a>, CallError> {
         let config = &self.config;
         let content = if self.needs_content() {
             let media_type = &input.message.file.media_type;
@@ -79,49 +88,111 @@ impl Chat {
         } else {
             Content::Nothing
         };
-        let text = content.text();
         let render = |prompt: &Prompt| {
-            let rendered = prompt.render(input.message, text);
+            let rendered = prompt.render(input.message, content.text());
             rendered.map_err(|error| error.into_call("prompt"))
         };
-        let system = config.system.as_deref().map(render).transpose()?;
-        let prompt = render(&config.prompt)?;
+        Ok(Question {
+            system: config.system.as_deref().map(render).transpose()?,
+            prompt: render(&config.prompt)?,
+            content,
+        })
+    }
+
+    /// The JSON of the request; `again` has an answer that was given, and why it is none.
+    fn body(
+        &self,
+        question: &Question<'_>,
+        again: Option<(&str, &str)>,
+    ) -> Result<Vec<u8>, CallError> {
+        let Question {
+            system,
+            prompt,
+            content,
+        } = question;
+        let text = content.text();
         let appended = if self.text_has_a_place() { "" } else { text };
-        let request = ChatRequest::new(config, self.max_tokens)
-            .system(system.as_deref())
-            .user(&prompt, appended, &content);
-        let capacity = prompt.len() + input.content.len() / 3 * 4 + 1024;
-        let mut body = Vec::with_capacity(capacity);
+        let schema = self.config.schema.as_deref();
+        let mut request = ChatRequest::new(&self.config, self.max_tokens)
+            .system(
+                system.as_deref(),
+                schema.and_then(AnswerSchema::instruction),
+            )
+            .user(prompt, appended, content);
+        if let Some((answer, why)) = again {
+            request = request.again(answer, why);
+        }
+        let mut body = Vec::with_capacity(prompt.len() + content.bytes() / 3 * 4 + 1024);
         serde_json::to_writer(&mut body, &request).map_err(|error| {
             CallError::Misconfigured(format!("cannot write the request: {error}"))
         })?;
         Ok(body)
     }
 
+    /// One request, and what the model said to it.
+    async fn ask(
+        &self,
+        body: Vec<u8>,
+        task: Option<HeaderValue>,
+        heard: &Heard,
+    ) -> Result<Said, CallError> {
+        let response = self.door.post(body, task, heard).await?;
+        let body = read_body(response).await?;
+        response::read(&body).map_err(CallError::called)
+    }
+
+    /// Asks once more, with the answer and what is wrong with it.
+    ///
+    /// Not a retry: it is another question. A request that fails in between fails the attempt, and
+    /// a retry begins with the first question again.
+    async fn ask_again(
+        &self,
+        schema: &AnswerSchema,
+        question: &Question<'_>,
+        first: Said,
+        why: &Mismatch,
+        input: &StepInput<'_>,
+    ) -> Result<Answer, CallError> {
+        let mut paid = first.usage;
+        input.heard.paid(paid);
+        let body = self.body(question, Some((&first.text, &why.request())))?;
+        let said = self
+            .ask(body, task_again(input.message), input.heard)
+            .await
+            .map_err(|error| error.after(&paid))?;
+        paid.add(&said.usage);
+        match said.structured(schema) {
+            Ok(answer) => Ok(Answer {
+                usage: paid,
+                ..answer
+            }),
+            Err(still) => Err(CallError::Rejected {
+                cause: "invalid_output".into(),
+                detail: still.detail,
+                usage: paid,
+            }),
+        }
+    }
+
     /// Tokens of the prompt, by the length of what is sent.
-    fn estimate(&self, input: &StepInput<'_>) -> Result<u64, CallError> {
-        let media_type = &input.message.file.media_type;
-        let content = match self.needs_content() {
-            true => content::read(&input.content, self.config.content, media_type)?,
-            false => Content::Nothing,
-        };
-        let text = content.text();
-        let render = |prompt: &Prompt| {
-            let rendered = prompt.render(input.message, text);
-            rendered.map_err(|error| error.into_call("prompt"))
-        };
-        let mut bytes = render(&self.config.prompt)?.len();
-        if let Some(system) = self.config.system.as_deref() {
-            bytes += render(system)?.len();
-        }
+    fn estimate(&self, question: &Question<'_>) -> u64 {
+        let Question {
+            system,
+            prompt,
+            content,
+        } = question;
+        let mut bytes = prompt.len() + system.as_deref().map_or(0, str::len);
         if !self.text_has_a_place() {
-            bytes += text.len();
+            bytes += content.text().len();
         }
+        // However it is told, the model reads it.
+        let schema = self.config.schema.as_deref();
+        bytes += schema.map_or(0, AnswerSchema::length);
         let image = match content {
             Content::Image { .. } => IMAGE_TOKENS,
             Content::Nothing | Content::Text(_) => 0,
         };
-        Ok(bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image)
+        bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image
     }
 
     fn text_has_a_place(&self) -> bool {
@@ -130,19 +201,36 @@ impl Chat {
     }
 }
 
+/// What is asked about one file.
+struct Question<'a> {
+    system: Option<String>,
+    prompt: String,
+    content: Content<'a>,
+}
+
 #[async_trait]
 impl Service for Chat {
     async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
-        let body = self.body(&input)?;
-        let response = self.door.post(body, &input).await?;
-        let body = read_body(response).await?;
-        let answer = response::interpret(&body, self.config.json);
-        answer.map(Reply::Answered).map_err(CallError::called)
+        let question = self.question(&input)?;
+        let body = self.body(&question, None)?;
+        let said = self.ask(body, task(input.message), input.heard).await?;
+        let answer = match self.config.schema.as_deref() {
+            None => said.answer(self.config.json)?,
+            Some(schema) => match said.structured(schema) {
+                Ok(answer) => answer,
+                Err(why) => {
+                    self.ask_again(schema, &question, said, &why, &input)
+                        .await?
+                }
+            },
+        };
+        Ok(Reply::Answered(answer))
     }
 
     fn demand(&self, input: &StepInput<'_>) -> Demand {
         // What cannot be read or filled in is not sent.
-        let prompt = self.estimate(input).unwrap_or_default();
+        let question = self.question(input);
+        let prompt = question.map_or(0, |question| self.estimate(&question));
         let answer = self.config.parameters.max_tokens.unwrap_or_default();
         Demand {
             prompt,

@@ -2,8 +2,9 @@
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use super::{ChatConfig, MaxTokensField, content::Content};
+use super::{ChatConfig, MaxTokensField, SchemaMode, content::Content};
 
 /// Parameters that are the same for every file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,15 +48,23 @@ pub(crate) struct ChatRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<ResponseFormat>,
+    response_format: Option<ResponseFormat<'a>>,
     #[serde(skip)]
     detail: Detail,
 }
 
 #[derive(Debug, Serialize)]
-struct ResponseFormat {
-    #[serde(rename = "type")]
-    kind: &'static str,
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ResponseFormat<'a> {
+    JsonObject,
+    JsonSchema { json_schema: JsonSchema<'a> },
+}
+
+#[derive(Debug, Serialize)]
+struct JsonSchema<'a> {
+    name: &'a str,
+    strict: bool,
+    schema: &'a Value,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,29 +112,38 @@ impl<'a> ChatRequest<'a> {
         let of = |field| parameters.max_tokens.filter(|_| max_tokens == field);
         Self {
             model: &config.model,
-            messages: Vec::with_capacity(2),
+            messages: Vec::with_capacity(4),
             max_tokens: of(MaxTokensField::MaxTokens),
             max_completion_tokens: of(MaxTokensField::MaxCompletionTokens),
             temperature: parameters.temperature,
             top_p: parameters.top_p,
             seed: parameters.seed,
-            response_format: config.json.then_some(ResponseFormat {
-                kind: "json_object",
-            }),
+            response_format: format(config),
             detail: config.detail,
         }
     }
 
-    pub(crate) fn system(mut self, prompt: Option<&'a str>) -> Self {
-        let message = |prompt| Message {
-            role: "system",
-            content: Body::Text(Text {
-                prompt,
-                appended: "",
-            }),
+    /// One message: servers exist that take no second one.
+    pub(crate) fn system(mut self, prompt: Option<&'a str>, instruction: Option<&'a str>) -> Self {
+        let (prompt, appended) = match (prompt, instruction) {
+            (Some(prompt), instruction) => (prompt, instruction.unwrap_or_default()),
+            (None, Some(instruction)) => (instruction, ""),
+            (None, None) => return self,
         };
-        self.messages.extend(prompt.map(message));
+        self.say("system", prompt, appended);
         self
+    }
+
+    /// An answer that was given, and why another one is wanted.
+    pub(crate) fn again(mut self, answer: &'a str, why: &'a str) -> Self {
+        self.say("assistant", answer, "");
+        self.say("user", why, "");
+        self
+    }
+
+    fn say(&mut self, role: &'static str, prompt: &'a str, appended: &'a str) {
+        let content = Body::Text(Text { prompt, appended });
+        self.messages.push(Message { role, content });
     }
 
     /// Text goes as one string: servers exist that take parts only where there is an image.
@@ -153,6 +171,23 @@ impl<'a> ChatRequest<'a> {
             content,
         });
         self
+    }
+}
+
+fn format(config: &ChatConfig) -> Option<ResponseFormat<'_>> {
+    let Some(schema) = config.schema.as_deref() else {
+        return config.json.then_some(ResponseFormat::JsonObject);
+    };
+    match schema.mode() {
+        SchemaMode::Prompt => None,
+        SchemaMode::JsonObject => Some(ResponseFormat::JsonObject),
+        SchemaMode::JsonSchema => Some(ResponseFormat::JsonSchema {
+            json_schema: JsonSchema {
+                name: schema.name(),
+                strict: schema.strict(),
+                schema: schema.schema(),
+            },
+        }),
     }
 }
 

@@ -4,7 +4,52 @@ use filefleet_shared::wire::Usage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::schema::{AnswerSchema, Mismatch};
 use crate::service::{Answer, CallError};
+
+/// What a model said, whole.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    model: Option<String>,
+    finish_reason: String,
+    pub(crate) usage: Usage,
+}
+
+impl Said {
+    /// The answer as it is, with its JSON if that is asked for.
+    ///
+    /// # Errors
+    /// `Malformed` if it is no JSON.
+    pub(crate) fn answer(self, want_json: bool) -> Result<Answer, CallError> {
+        let json = want_json.then(|| parse_json(&self.text)).transpose();
+        let json =
+            json.map_err(|error| CallError::Malformed(format!("the answer is not JSON: {error}")))?;
+        let mut output = json!({
+            "text": self.text,
+            "model": self.model,
+            "finish_reason": self.finish_reason,
+        });
+        if let Some(json) = json {
+            output["json"] = json;
+        }
+        Ok(Answer {
+            output,
+            usage: self.usage,
+        })
+    }
+
+    /// The answer as the schema wants it, which is the output itself.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub(crate) fn structured(&self, schema: &AnswerSchema) -> Result<Answer, Mismatch> {
+        Ok(Answer {
+            output: schema.read(&self.text)?,
+            usage: self.usage,
+        })
+    }
+}
 
 #[derive(Deserialize)]
 struct Completion {
@@ -61,9 +106,9 @@ struct CompletionDetails {
 /// Reads the body of a 200.
 ///
 /// # Errors
-/// `Malformed` if it is no completion (or no JSON where JSON was asked for), `Rejected` with what
-/// was paid if it is one that has no answer in it.
-pub(crate) fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallError> {
+/// `Malformed` if it is no completion, `Rejected` with what was paid if it is one that has no
+/// answer in it.
+pub(crate) fn read(body: &[u8]) -> Result<Said, CallError> {
     let completion: Completion = serde_json::from_slice(without_keep_alive(body))
         .map_err(|error| CallError::Malformed(format!("not a chat completion: {error}")))?;
     let usage = usage(completion.usage.as_ref());
@@ -87,15 +132,12 @@ pub(crate) fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallErro
             usage,
         });
     }
-    let mut output = json!({
-        "text": text,
-        "model": completion.model,
-        "finish_reason": reason,
-    });
-    if want_json {
-        output["json"] = parse_json(&text)?;
-    }
-    Ok(Answer { output, usage })
+    Ok(Said {
+        text,
+        model: completion.model,
+        finish_reason: reason,
+        usage,
+    })
 }
 
 /// Why a completion is no answer, if it is none.
@@ -145,14 +187,13 @@ fn without_keep_alive(body: &[u8]) -> &[u8] {
 }
 
 /// Models wrap JSON in a code fence even where they are told not to; the answer is paid for.
-fn parse_json(text: &str) -> Result<Value, CallError> {
+pub(super) fn parse_json(text: &str) -> serde_json::Result<Value> {
     let text = text.trim();
     let fenced = text
         .strip_prefix("```")
         .and_then(|rest| rest.strip_suffix("```"))
         .map(|inner| inner.strip_prefix("json").unwrap_or(inner));
     serde_json::from_str(fenced.unwrap_or(text))
-        .map_err(|error| CallError::Malformed(format!("the answer is not JSON: {error}")))
 }
 
 #[cfg(test)]
@@ -160,6 +201,10 @@ mod tests {
     use filefleet_shared::wire::Cost;
 
     use super::*;
+
+    fn interpret(body: &[u8], want_json: bool) -> Result<Answer, CallError> {
+        read(body)?.answer(want_json)
+    }
 
     fn completion(message: &Value, reason: &str) -> Vec<u8> {
         json!({

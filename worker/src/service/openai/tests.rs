@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use reqwest::header::AUTHORIZATION;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::{
@@ -12,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::service::{Answer, Heard, tests::message, transport};
+use crate::service::{Answer, Heard, signer::Signer, tests::message, transport};
 
 fn endpoint(text: &str, dialect: Option<Dialect>, version: Option<&str>) -> Endpoint {
     Endpoint::parse(text, dialect, version).unwrap()
@@ -150,6 +151,7 @@ fn config(prompt: &str) -> ChatConfig {
         system: None,
         parameters: ChatParameters::default(),
         json: false,
+        schema: None,
         detail: Detail::Low,
         content: ContentMode::Auto,
     }
@@ -159,7 +161,9 @@ fn chat_at(base: &str, key: Option<&str>, config: ChatConfig) -> Chat {
     let endpoint = endpoint(base, None, None);
     let access = Access {
         client: transport::client(endpoint.base(), 4, std::time::Duration::from_secs(5)).unwrap(),
-        key: key.map(SecretString::from),
+        signer: key.map_or_else(Signer::nobody, |key| {
+            Signer::key(AUTHORIZATION, "Bearer ", SecretString::from(key)).unwrap()
+        }),
         real: endpoint.clone(),
         endpoint,
         organization: None,
@@ -177,7 +181,8 @@ fn body(config: ChatConfig, content: &'static [u8]) -> Result<Value, CallError> 
         content: Bytes::from_static(content),
         heard: &Heard::default(),
     };
-    let bytes = chat_at("http://127.0.0.1:1", None, config).body(&input)?;
+    let chat = chat_at("http://127.0.0.1:1", None, config);
+    let bytes = chat.body(&chat.question(&input)?, None)?;
     Ok(serde_json::from_slice(&bytes).unwrap())
 }
 

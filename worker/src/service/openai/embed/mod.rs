@@ -15,7 +15,7 @@ use crate::service::{
     Answer, CallError, Demand, Prompt, Reply, Service, StepInput,
     chunk::{Chunk, Chunking, chunks},
     text,
-    transport::read_up_to,
+    transport::{read_up_to, task},
 };
 use answer::Embedded;
 
@@ -132,7 +132,10 @@ impl Embed {
         let body = serde_json::to_vec(&request).map_err(|error| {
             CallError::Misconfigured(format!("cannot write the request: {error}"))
         })?;
-        let response = self.door.post(body, input).await?;
+        let response = self
+            .door
+            .post(body, task(input.message), input.heard)
+            .await?;
         let limit = answer::most_bytes(texts.len(), config);
         let too_long = || CallError::Malformed(format!("longer than {limit} bytes"));
         let body = read_up_to(response, limit, too_long).await?;

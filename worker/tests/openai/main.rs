@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod schema;
+
 use std::{borrow::Cow, io::Write, time::Duration};
 
 use bytes::Bytes;
