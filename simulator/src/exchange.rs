@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::rejection::BytesRejection,
-    http::{HeaderValue, StatusCode, header},
+    http::HeaderValue,
     response::Response,
 };
 use tokio::time::sleep;
@@ -20,12 +20,14 @@ use crate::{
     quota::{Bucket, Exceeded, Levels, Limited},
     refusal::{Dialect, Invalid, Refusal},
     state::App,
-    stats::{Ledger, Paid},
+    stats::Ledger,
     visit::Visit,
 };
 
+mod finish;
 mod keep_open;
 
+use finish::finish;
 use keep_open::keep_open;
 
 /// What a client sent.
@@ -320,83 +322,6 @@ fn refuse(
     let at = visit.now_ms();
     visit.settle(|ledger| ledger.answered(status.as_u16(), at));
     respond(status, headers, Body::from(body.to_string()))
-}
-
-/// Writes the answer, or what a fault makes of it, and counts it as paid.
-fn finish<S: Service>(
-    visit: Visit,
-    config: &SimulatorConfig,
-    call: &Call,
-    plan: &Plan<S>,
-) -> Response {
-    let answer = match complete(&visit, config, &call.dialect, plan) {
-        Ok(answer) => answer,
-        Err(refusal) => return refuse(visit, config, &call.dialect, &refusal, plan.levels),
-    };
-    let about = About {
-        dialect: &call.dialect,
-        id: id(config, &visit),
-        processing: visit.elapsed(),
-        levels: plan.levels,
-    };
-    let mut headers = headers(&about, config, None);
-    let fault = plan.effects.fault;
-    bill(visit, S::KIND, call.task, fault, &answer);
-    let mut body = answer.body;
-    let body = match fault {
-        Some(Fault::Reset) => {
-            // The length of the whole, so that the client knows that it misses something.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            body.truncate(body.len() / 2);
-            broken(Bytes::from(body))
-        }
-        Some(Fault::Malformed) => {
-            body.truncate(body.len() / 2);
-            Body::from(body)
-        }
-        _ => Body::from(body),
-    };
-    respond(StatusCode::OK, headers, body)
-}
-
-fn complete<S: Service>(
-    visit: &Visit,
-    config: &SimulatorConfig,
-    dialect: &Dialect,
-    plan: &Plan<S>,
-) -> Result<Answer, Refusal> {
-    let setting = Setting {
-        dialect,
-        content: plan.effects.content,
-        without_refusal: config.has(Quirk::IntegerCode),
-        seed: config.seed,
-        id: id(config, visit),
-        created: visit.now_ms() / 1000,
-    };
-    plan.request.answer(setting).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written");
-        Refusal::Internal
-    })
-}
-
-fn bill(visit: Visit, kind: Kind, task: Option<u64>, fault: Option<Fault>, answer: &Answer) {
-    let at = visit.now_ms();
-    let paid = Paid {
-        kind,
-        task,
-        input_tokens: answer.input_tokens,
-        output_tokens: answer.output_tokens,
-        pages: 0,
-    };
-    visit.settle(|ledger| {
-        ledger.answered(StatusCode::OK.as_u16(), at);
-        ledger.paid(paid);
-        match fault {
-            Some(Fault::Reset) => ledger.reset(),
-            Some(Fault::Malformed) => ledger.malformed(),
-            _ => {}
-        }
-    });
 }
 
 pub(crate) fn id(config: &SimulatorConfig, visit: &Visit) -> u64 {

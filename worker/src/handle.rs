@@ -289,7 +289,7 @@ impl<'a> Attempts<'a> {
             continues,
             &heard.was_paid(),
         );
-        used.cost = self.step.price.of(&used);
+        used.cost = used.cost.plus(self.step.price.of(&used));
         self.context.budget.spend(used.cost);
         self.usage.add(&used);
         self.used.add(&used);

@@ -8,12 +8,14 @@ use axum::{
 use futures_util::stream;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Answer, Call, Plan, Service, bill, complete, id, refuse};
+use super::{
+    Answer, Call, Plan, Service,
+    finish::{begin, bill},
+};
 use crate::{
     SimulatorConfig,
     body::{closed, respond},
     chance::Fault,
-    headers::{About, headers},
     visit::Visit,
 };
 
@@ -31,17 +33,10 @@ pub(super) fn keep_open<S: Service>(
     call: &Call,
     plan: &Plan<S>,
 ) -> Response {
-    let answer = match complete(&visit, config, &call.dialect, plan) {
-        Ok(answer) => answer,
-        Err(refusal) => return refuse(visit, config, &call.dialect, &refusal, plan.levels),
+    let (visit, answer, headers) = match begin(visit, config, call, plan) {
+        Ok(begun) => begun,
+        Err(refused) => return *refused,
     };
-    let about = About {
-        dialect: &call.dialect,
-        id: id(config, &visit),
-        processing: visit.elapsed(),
-        levels: plan.levels,
-    };
-    let headers = headers(&about, config, None);
     let (pause, ready) = (config.keep_alive, Instant::now() + plan.latency);
     let first = Box::new((visit, call.task, plan.effects.fault, answer));
     let lines = stream::unfold(KeptOpen::Waiting(first, ready), move |state| async move {

@@ -95,7 +95,11 @@ async fn a_request_is_made_of_templates_and_carries_the_key() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "k-secret").unwrap();
     let key = format!("key = {{ file = {:?} }}\n", file.path());
-    let server = Server::start([said(200, r#"{"found": {"n": 2}, "u": {"i": 7, "p": 3}}"#)]).await;
+    let server = Server::start([said(
+        200,
+        r#"{"found": {"n": 2}, "u": {"i": 7, "p": 3, "c": 0.25}}"#,
+    )])
+    .await;
     let step = step(
         &server,
         &format!("{key}key_header = \"x-key\"\nheaders = {{ X-Fixed = \"1\" }}"),
@@ -106,12 +110,13 @@ headers = { X-Name = "{{ file.key }}", X-Key = "stolen" }
 json = { text = "<{{ text }}>", n = 1, deep = [{ size = "{{ file.size }}" }] }
 success = { pointer = "/found/n", equals = 2 }
 result = "/found"
-usage = { input_tokens = "/u/i", pages = "/u/p" }
+usage = { input_tokens = "/u/i", pages = "/u/p", cost = "/u/c" }
 "#,
     );
     let answer = answered(&step).await.unwrap();
     assert_eq!(answer.output, json!({"n": 2}));
     assert_eq!((answer.usage.input_tokens, answer.usage.pages), (7, 3));
+    assert_eq!(answer.usage.cost.to_string(), "0.2500");
     let seen = server.seen().remove(0);
     assert_eq!(seen.method, "POST");
     assert_eq!(seen.target, "/api/find/a%20b.txt?lang=e%26n");

@@ -231,6 +231,7 @@ fn read_reading(section: &mut Section<'_>) -> Reading {
         input_tokens: pointer(&mut usage, "input_tokens"),
         output_tokens: pointer(&mut usage, "output_tokens"),
         pages: pointer(&mut usage, "pages"),
+        cost: pointer(&mut usage, "cost"),
     };
     usage.finish();
     let retry: Vec<u16> = section

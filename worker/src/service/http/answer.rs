@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use filefleet_shared::wire::Usage;
+use filefleet_shared::wire::{Cost, Usage};
 use reqwest::{Response, header::HeaderMap};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -47,6 +47,8 @@ pub struct UsagePointers {
     pub output_tokens: Option<String>,
     /// Pages.
     pub pages: Option<String>,
+    /// What the service says the call has cost, beside what prices say.
+    pub cost: Option<String>,
 }
 
 /// An answer as it came.
@@ -200,6 +202,14 @@ impl Reading {
     }
 
     /// What was used for it.
+    /// Nothing where the service says none, or no amount.
+    fn cost(&self, received: &Received) -> Cost {
+        let said = self.usage.cost.as_deref().and_then(|at| received.at(at));
+        said.and_then(Value::as_f64)
+            .and_then(Cost::from_number)
+            .unwrap_or_default()
+    }
+
     pub(crate) fn used(&self, received: &Received) -> Usage {
         let count = |pointer: &Option<String>| {
             let value = pointer.as_deref().and_then(|at| received.at(at));
@@ -210,6 +220,7 @@ impl Reading {
             input_tokens: count(&self.usage.input_tokens),
             output_tokens: count(&self.usage.output_tokens),
             pages: count(&self.usage.pages),
+            cost: self.cost(received),
             ..Usage::default()
         }
     }
