@@ -1,9 +1,16 @@
 //! Quotas of requests: kept to, learnt, and what a service asks for when it is over one.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use filefleet_simulator::{Latency, Quirk, Quotas, SimulatorConfig};
-use filefleet_tests::results::{self, Results};
+use filefleet_tests::{
+    process::pause,
+    results::{self, Results},
+};
+use serde_json::json;
 
 use crate::support::{Fleet, LIMIT, Place, Sim};
 
@@ -80,6 +87,32 @@ fn whatever_a_service_says_about_when_to_come_again_there_is_no_storm_and_no_han
         assert_eq!(sim.paid(), (80, 0));
         assert!(throttled(&sim) <= 160, "{quirks:?}: {}", throttled(&sim));
     }
+}
+
+#[test]
+fn a_service_that_is_down_is_asked_now_and_then_and_no_file_fails_for_it() {
+    let sim = Sim::with_latency(20);
+    let place = Place::with_files(300);
+    place.configure(&sim.url(), 16, "[retry]\nattempts = 2");
+    let mut run = place.filefleet("run", &["run", "files", "-o", "out"]);
+    sim.wait_for_paid(60);
+    let requests = || sim.stats()["requests"].as_u64().expect("a counter");
+    sim.control(&json!({ "down": "unavailable" }));
+    let before = requests();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(15) {
+        pause();
+    }
+    let during = requests() - before;
+    // What was in flight and came to know it, and a probe now and then.
+    assert!(
+        (2..=60).contains(&during),
+        "{during} calls while it was down"
+    );
+    sim.control(&json!({ "down": false }));
+    assert_eq!(run.wait(LIMIT), 0, "{}", run.log());
+    Results::read(&place.out()).assert_exactly_once(300);
+    assert_eq!(results::summary(&place.out())["failed"], 0);
 }
 
 #[test]

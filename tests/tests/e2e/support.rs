@@ -71,6 +71,17 @@ impl Sim {
         })
     }
 
+    /// Changes the simulated service.
+    pub(crate) fn control(&self, change: &Value) {
+        let url = format!("http://{}/_control", self.simulator.addr());
+        let status = self.runtime.block_on(async {
+            let request = self.http.post(url).body(change.to_string());
+            let answer = request.send().await.expect("the simulator answers");
+            answer.status()
+        });
+        assert!(status.is_success(), "{change}: {status}");
+    }
+
     /// Calls that were paid, and those of them for a task that was paid before.
     pub(crate) fn paid(&self) -> (u64, u64) {
         let stats = self.stats();
