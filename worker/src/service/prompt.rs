@@ -31,8 +31,8 @@ pub struct Prompt {
 /// What a template sees besides the message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Inputs<'a> {
-    /// The file's text.
-    pub(crate) text: &'a str,
+    /// The file's text; none if it has none, and then a template that comes to it fails.
+    pub(crate) text: Option<&'a str>,
     /// Where a copy of the file is on this machine.
     pub(crate) path: Option<&'a str>,
     /// What a service calls an operation that it works on.
@@ -118,7 +118,7 @@ impl Prompt {
     /// Whether the template or this input is to blame.
     pub fn render(&self, message: &StepMessage, text: &str) -> Result<String, PromptError> {
         let inputs = Inputs {
-            text,
+            text: Some(text),
             ..Inputs::default()
         };
         self.render_with(message, inputs)
@@ -135,8 +135,8 @@ impl Prompt {
     ) -> Result<String, PromptError> {
         let mut context = BTreeMap::new();
         context.insert("file", file_value(message, inputs.path));
-        if self.mentions_text {
-            context.insert("text", Value::from(inputs.text));
+        if let Some(text) = inputs.text.filter(|_| self.mentions_text) {
+            context.insert("text", Value::from(text));
         }
         if self.mentions_outputs {
             for (step, output) in &message.outputs {
