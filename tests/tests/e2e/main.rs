@@ -6,6 +6,7 @@ mod again;
 mod bad_input;
 mod choices;
 mod collecting;
+mod examples;
 mod faults;
 mod fleet;
 mod knowledge;
