@@ -16,6 +16,7 @@ mod poison;
 mod programs;
 mod quotas;
 mod requests;
+mod retrieval;
 mod run;
 mod scratch;
 mod stopping;
