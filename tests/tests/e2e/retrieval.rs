@@ -167,7 +167,7 @@ fn a_thousand_documents_are_indexed_once_while_workers_are_killed_every_few_seco
     let kills = kill_until_collected(&fleet, &mut workers, &mut collector, &mut dice);
     assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
     println!("{kills} kills in {:.1} s", start.elapsed().as_secs_f64());
-    assert!(kills >= 5, "{kills} kills: it was over too soon");
+    assert!(kills >= 3, "{kills} kills: it was over too soon");
 
     let results = Results::read(&fleet.place.out());
     results.assert_exactly_once(FILES);
