@@ -10,6 +10,7 @@
 pub mod certificates;
 pub mod emulator;
 pub mod node;
+pub mod pdf;
 pub mod process;
 pub mod relay;
 pub mod results;

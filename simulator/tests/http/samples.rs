@@ -21,6 +21,9 @@ async fn every_sample_is_recognised_for_what_it_is() {
         let mut seen = 0;
         for entry in std::fs::read_dir(samples.join(directory)).unwrap() {
             let path = entry.unwrap().path();
+            if path.extension().is_some_and(|name| name == "pdf") {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(!text.contains("SIM_"), "{} has a marker", path.display());
             let answer = service.chat(&text).await.content();

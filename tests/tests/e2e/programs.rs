@@ -3,6 +3,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use filefleet_tests::{
+    pdf,
     process::pause,
     results::{self, Results},
 };
@@ -39,33 +40,6 @@ chat = {{ model = "gpt-4o-mini", prompt = "Sum up: {{{{ read.text }}}}" }}
     fs::write(place.path().join("filefleet.toml"), text).expect("a file");
 }
 
-/// A page with one line of text.
-fn pdf(line: &str) -> Vec<u8> {
-    let page = format!("BT /F1 24 Tf 72 700 Td ({line}) Tj ET");
-    let objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R \
-         /Resources << /Font << /F1 5 0 R >> >> >>"
-            .to_owned(),
-        format!("<< /Length {} >>\nstream\n{page}\nendstream", page.len()),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
-    ];
-    let mut text = "%PDF-1.4\n".to_owned();
-    let mut entries = "0000000000 65535 f \n".to_owned();
-    for (index, object) in objects.iter().enumerate() {
-        entries.push_str(&format!("{:010} 00000 n \n", text.len()));
-        text.push_str(&format!("{} 0 obj\n{object}\nendobj\n", index + 1));
-    }
-    let start = text.len();
-    let count = objects.len() + 1;
-    text.push_str(&format!(
-        "xref\n0 {count}\n{entries}trailer\n<< /Size {count} /Root 1 0 R >>\n\
-         startxref\n{start}\n%%EOF\n"
-    ));
-    text.into_bytes()
-}
-
 fn place_with_pdfs() -> Place {
     assert!(
         Path::new("/usr/bin/pdftotext").exists(),
@@ -74,7 +48,7 @@ fn place_with_pdfs() -> Place {
     let place = Place::with_files(0);
     for number in 0..6 {
         let name = format!("invoice {number}.pdf");
-        let page = pdf(&format!("Invoice {number} of Ada"));
+        let page = pdf::with_lines(&[format!("Invoice {number} of Ada")]);
         fs::write(place.files().join(name), page).expect("a file");
     }
     place

@@ -1,19 +1,13 @@
 //! `filefleet run` on the embedded broker.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use filefleet_tests::{
     process::filefleet,
     results::{self, Results},
 };
 
-use crate::support::{LIMIT, Place, Sim};
-
-fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace")
-}
+use crate::support::{LIMIT, Place, Sim, workspace};
 
 fn samples() -> String {
     workspace().join("samples").display().to_string()

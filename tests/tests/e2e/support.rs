@@ -58,7 +58,19 @@ impl Sim {
     }
 
     pub(crate) fn stats(&self) -> Value {
-        let url = format!("http://{}/_stats", self.simulator.addr());
+        self.get("_stats")
+    }
+
+    /// How many documents a search index holds, as the service says.
+    pub(crate) fn count(&self, index: &str) -> u64 {
+        let answer = self.get(&format!(
+            "indexes/{index}/docs/$count?api-version=2024-07-01"
+        ));
+        answer.as_u64().unwrap_or_else(|| panic!("{answer}"))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let url = format!("http://{}/{path}", self.simulator.addr());
         self.runtime.block_on(async {
             let answer = self
                 .http
@@ -67,7 +79,7 @@ impl Sim {
                 .await
                 .expect("the simulator answers");
             let text = answer.text().await.expect("a body");
-            serde_json::from_str(&text).expect("stats are JSON")
+            serde_json::from_str(&text).expect("the answer is JSON")
         })
     }
 
@@ -114,6 +126,13 @@ impl Sim {
             filefleet_tests::process::pause();
         }
     }
+}
+
+/// Where the repository is.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
 }
 
 /// A directory for one test, with files, a configuration and room for output.
@@ -170,6 +189,31 @@ chat = {{ model = "gpt-4o-mini", prompt = "Describe this." }}
         fs::write(self.path().join("filefleet.toml"), text).expect("a file");
     }
 
+    /// Copies a directory of the repository.
+    pub(crate) fn copy(&self, directory: &str) {
+        copy(&workspace().join(directory), &self.path().join(directory));
+    }
+
+    /// Copies an example, and puts a simulator in place of all its services.
+    pub(crate) fn take_example(&mut self, example: &str, endpoint: &str) {
+        copy(&workspace().join("examples").join(example), self.path());
+        let path = self.path().join("filefleet.toml");
+        let text = fs::read_to_string(&path).expect("the configuration");
+        let line = |line: &str| {
+            if line.starts_with("endpoint = ") {
+                return format!("endpoint = \"{endpoint}\"\n");
+            }
+            format!("{line}\n")
+        };
+        let changed: String = text.lines().map(line).collect();
+        fs::write(path, changed).expect("the configuration");
+        let keys = text.lines().filter_map(|line| {
+            let name = line.strip_prefix("key = { env = \"")?.split('"').next()?;
+            Some((name.to_owned(), "a key".to_owned()))
+        });
+        self.variables.extend(keys);
+    }
+
     /// Changes the configuration.
     pub(crate) fn reconfigure(&self, old: &str, new: &str) {
         let path = self.path().join("filefleet.toml");
@@ -194,6 +238,20 @@ chat = {{ model = "gpt-4o-mini", prompt = "Describe this." }}
         let (ended, said) = self.ends(name, args);
         assert_eq!(ended, code, "{args:?} said:\n{said}");
         said
+    }
+}
+
+/// Copies files and directories into a directory, which may exist.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
     }
 }
 

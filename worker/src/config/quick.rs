@@ -19,9 +19,6 @@ use crate::{
 /// Where the mistakes of a [`QuickConfig`] are.
 const SOURCE: &str = "arguments";
 
-/// A host of a domain that never resolves: only the simulator stands in for it.
-const SIMULATED: &str = "https://simulator.invalid/v1";
-
 /// One question about every file, as it is asked on a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuickConfig {
@@ -86,23 +83,12 @@ impl Config {
         }
     }
 
-    /// One service `sim`, one pipeline `describe` with one step `describe`, for rehearsals.
+    /// One pipeline `describe` on services that only a simulator stands in for, for rehearsals.
     ///
     /// # Errors
     /// None in practice: what it is made of is constant, and tested.
     pub fn rehearsal() -> Result<Self, ConfigErrors> {
-        let wrong = |key: &str, message: String| ConfigErrors::one("rehearsal", key, message);
-        let endpoint = Endpoint::parse(SIMULATED, None, None)
-            .map_err(|error| wrong(error.key, error.message))?;
-        let prompt = Prompt::compile("Describe this file in one paragraph.", &[])
-            .map_err(|message| wrong("prompt", message))?;
-        let service = service_at(endpoint, None);
-        Ok(Self::single(
-            ["sim", "describe", "describe"],
-            service,
-            "sim".to_owned(),
-            prompt,
-        ))
+        Self::parse("rehearsal", include_str!("rehearsal.toml"))
     }
 
     fn single(names: [&str; 3], service: ServiceConfig, model: String, prompt: Prompt) -> Self {

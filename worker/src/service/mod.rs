@@ -15,6 +15,7 @@ pub(crate) mod refusal;
 mod scope;
 pub mod search;
 pub(crate) mod signer;
+mod slices;
 mod text;
 mod tokens;
 pub(crate) mod transport;

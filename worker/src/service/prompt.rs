@@ -8,7 +8,7 @@ use std::{
 use filefleet_shared::wire::StepMessage;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
 
-use super::CallError;
+use super::{CallError, slices};
 
 /// Names that templates have besides those of earlier steps; no step may be called so.
 pub const RESERVED_NAMES: [&str; 3] = ["text", "file", "outputs"];
@@ -31,8 +31,8 @@ pub struct Prompt {
 /// What a template sees besides the message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Inputs<'a> {
-    /// The file's text.
-    pub(crate) text: &'a str,
+    /// The file's text; none if it has none, and then a template that comes to it fails.
+    pub(crate) text: Option<&'a str>,
     /// Where a copy of the file is on this machine.
     pub(crate) path: Option<&'a str>,
     /// What a service calls an operation that it works on.
@@ -71,11 +71,12 @@ impl Prompt {
                 return Err(format!("`{name}` is not known here; a prompt has {known}"));
             }
         }
+        let sliced = slices::names(source);
+        let mentions = |name: &str| names.contains(name) || sliced.contains(name);
         Ok(Self {
             source: source.to_owned(),
-            mentions_text: names.contains("text"),
-            mentions_outputs: names.contains("outputs")
-                || earlier.iter().any(|step| names.contains(*step)),
+            mentions_text: mentions("text"),
+            mentions_outputs: mentions("outputs") || earlier.iter().any(|step| mentions(step)),
             mentions_json: source.to_lowercase().contains("json"),
             mentions_path: paths_in(&environment)?.contains("file.path"),
             environment,
@@ -118,7 +119,7 @@ impl Prompt {
     /// Whether the template or this input is to blame.
     pub fn render(&self, message: &StepMessage, text: &str) -> Result<String, PromptError> {
         let inputs = Inputs {
-            text,
+            text: Some(text),
             ..Inputs::default()
         };
         self.render_with(message, inputs)
@@ -135,8 +136,8 @@ impl Prompt {
     ) -> Result<String, PromptError> {
         let mut context = BTreeMap::new();
         context.insert("file", file_value(message, inputs.path));
-        if self.mentions_text {
-            context.insert("text", Value::from(inputs.text));
+        if let Some(text) = inputs.text.filter(|_| self.mentions_text) {
+            context.insert("text", Value::from(text));
         }
         if self.mentions_outputs {
             for (step, output) in &message.outputs {
@@ -287,6 +288,14 @@ mod tests {
         Prompt::compile(source, &["read", "read-2"])
             .unwrap()
             .render(&step, text)
+    }
+
+    #[test]
+    fn the_begin_of_a_text_can_be_taken() {
+        assert_eq!(render("{{ text[:5] }}", "a long text").unwrap(), "a lon");
+        assert_eq!(render("{{ read.text[1:] }}", "").unwrap(), "ello");
+        let prompt = Prompt::compile("{{ read.text[:9] }}", &["read"]).unwrap();
+        assert!(prompt.mentions_outputs() && !prompt.mentions_text());
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Run {
             "".into()
         };
         let inputs = Inputs {
-            text: &text,
+            text: Some(&text),
             path: folder.file(),
             operation: None,
         };

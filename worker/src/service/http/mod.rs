@@ -95,7 +95,7 @@ impl Request {
             message: input.message,
             content: &input.content,
             inputs: Inputs {
-                text: &text,
+                text: Some(&text),
                 ..Inputs::default()
             },
         };

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::service::{CallError, text};
+use crate::service::{
+    CallError,
+    text::{self, NotText},
+};
 
 /// What of the file a step sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +29,8 @@ pub enum ContentMode {
 pub(crate) enum Content<'a> {
     Nothing,
     Text(Cow<'a, str>),
+    /// Neither, where a text was wanted.
+    NoText(NotText),
     Image {
         media_type: &'static str,
         bytes: &'a [u8],
@@ -33,18 +38,24 @@ pub(crate) enum Content<'a> {
 }
 
 impl Content<'_> {
-    /// The text, empty for an image.
+    /// The text, empty if there is none.
     pub(crate) fn text(&self) -> &str {
+        self.readable().unwrap_or_default()
+    }
+
+    /// The text that a template sees, empty for an image.
+    pub(crate) fn readable(&self) -> Result<&str, &NotText> {
         match self {
-            Self::Text(text) => text,
-            Self::Nothing | Self::Image { .. } => "",
+            Self::Text(text) => Ok(text),
+            Self::NoText(why) => Err(why),
+            Self::Nothing | Self::Image { .. } => Ok(""),
         }
     }
 
     /// How much it is.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Nothing => 0,
+            Self::Nothing | Self::NoText(_) => 0,
             Self::Text(text) => text.len(),
             Self::Image { bytes, .. } => bytes.len(),
         }
@@ -71,7 +82,8 @@ pub(crate) fn read<'a>(
             Err(CallError::rejected("not_image", detail))
         }
         (ContentMode::Auto | ContentMode::Text, _) => {
-            text::read(bytes, image.unwrap_or(media_type)).map(Content::Text)
+            let text = text::read(bytes, image.unwrap_or(media_type));
+            Ok(text.map_or_else(Content::NoText, Content::Text))
         }
     }
 }
@@ -108,7 +120,8 @@ mod tests {
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
 
     fn cause(bytes: &[u8], mode: ContentMode) -> (Cow<'static, str>, String) {
-        match read(bytes, mode, "application/pdf") {
+        let read = read(bytes, mode, "application/pdf");
+        match read.and_then(|content| Ok(content.readable().map(drop).map_err(Clone::clone)?)) {
             Err(CallError::Rejected {
                 cause,
                 detail,

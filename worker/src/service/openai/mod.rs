@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 
 use super::{
-    Answer, CallError, Demand, Heard, Prompt, Reply, Service, StepInput,
+    Answer, CallError, Demand, Heard, Prompt, Reply, Service, StepInput, text,
     transport::{read_body, task, task_again},
 };
 pub(crate) use access::Access;
@@ -88,10 +88,13 @@ impl Chat {
         } else {
             Content::Nothing
         };
-        let render = |prompt: &Prompt| {
-            let rendered = prompt.render(input.message, content.text());
-            rendered.map_err(|error| error.into_call("prompt"))
-        };
+        if let Content::NoText(why) = &content
+            && !self.text_has_a_place()
+        {
+            return Err(why.clone().into());
+        }
+        let render =
+            |prompt: &Prompt| text::fill(prompt, input.message, content.readable(), "prompt");
         Ok(Question {
             system: config.system.as_deref().map(render).transpose()?,
             prompt: render(&config.prompt)?,
@@ -190,7 +193,7 @@ impl Chat {
         bytes += schema.map_or(0, AnswerSchema::length);
         let image = match content {
             Content::Image { .. } => IMAGE_TOKENS,
-            Content::Nothing | Content::Text(_) => 0,
+            Content::Nothing | Content::Text(_) | Content::NoText(_) => 0,
         };
         bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image
     }

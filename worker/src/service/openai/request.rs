@@ -155,7 +155,7 @@ impl<'a> ChatRequest<'a> {
     ) -> Self {
         let text = Text { prompt, appended };
         let content = match *content {
-            Content::Nothing | Content::Text(_) => Body::Text(text),
+            Content::Nothing | Content::Text(_) | Content::NoText(_) => Body::Text(text),
             Content::Image { media_type, bytes } => Body::Parts([
                 Part::Text { text },
                 Part::ImageUrl {

@@ -185,7 +185,7 @@ fn interpret(body: &[u8]) -> Result<Value, CallError> {
             .collect();
         let score = found.get("@search.score").cloned().unwrap_or_default();
         document.insert("score".to_owned(), score);
-        Ok(Value::Object(document))
+        Ok::<_, CallError>(Value::Object(document))
     };
     let documents: Vec<Value> = found.iter().map(document).collect::<Result<_, _>>()?;
     let mut output = json!({"documents": documents});

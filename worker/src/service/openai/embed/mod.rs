@@ -89,15 +89,13 @@ impl Embed {
 
     fn text(&self, input: &StepInput<'_>) -> Result<String, CallError> {
         let file = if self.needs_content() {
-            text::read(&input.content, &input.message.file.media_type)?
+            text::read(&input.content, &input.message.file.media_type)
         } else {
-            "".into()
+            Ok("".into())
         };
         match &self.config.input {
-            None => Ok(file.into_owned()),
-            Some(prompt) => prompt
-                .render(input.message, &file)
-                .map_err(|error| error.into_call("template")),
+            None => Ok(file?.into_owned()),
+            Some(prompt) => text::fill(prompt, input.message, file.as_deref(), "template"),
         }
     }
 
