@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     breaker::Breaker,
     budget::Budget,
+    call::Call,
     governor::Governor,
     retry::{RetryBudget, RetryPolicy},
     service::Catalog,
@@ -52,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) dead_after: u32,
     /// What may be spent.
     pub(crate) budget: Arc<Budget>,
+    /// Who is told of every call.
+    pub(crate) calls: Option<mpsc::Sender<Call>>,
     /// What all workers should know.
     pub(crate) announce: mpsc::Sender<ControlRecord>,
 }

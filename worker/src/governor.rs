@@ -238,6 +238,11 @@ impl Governor {
 }
 
 impl Permit<'_> {
+    /// Tokens that were reserved for the call; none where they are not counted.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
     /// The service answered; what it counted, if it did.
     pub(crate) fn answered(self, usage: &Usage) {
         let now = Instant::now();

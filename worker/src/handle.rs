@@ -2,6 +2,7 @@
 
 mod file;
 mod scratch;
+mod told;
 mod way;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use filefleet_shared::{
 };
 use tokio::{sync::watch, time::Instant};
 
+use self::told::Made;
 use crate::{
     account::account,
     context::{Context, Lane},
@@ -270,7 +272,7 @@ impl<'a> Attempts<'a> {
         if self.context.budget.is_over() || !self.lane.breaker.may_call() {
             return Called::Paused;
         }
-        let begun = Instant::now();
+        let (begun, reserved) = (Instant::now(), permit.reserved());
         self.lane.stats.calls.add(1);
         let result = tokio::time::timeout(self.step.timeout, self.step.call.call(input))
             .await
@@ -279,7 +281,8 @@ impl<'a> Attempts<'a> {
                 Err(CallError::Timeout(format!("no answer within {limit}")))
             });
         governor.hear(&heard);
-        self.call_ms = filefleet_shared::time::millis(begun.elapsed());
+        let took = begun.elapsed();
+        self.call_ms = filefleet_shared::time::millis(took);
         let continues = self.message.continuation.is_some();
         let mut used = account(
             self.context,
@@ -293,6 +296,13 @@ impl<'a> Attempts<'a> {
         self.context.budget.spend(used.cost);
         self.usage.add(&used);
         self.used.add(&used);
+        let made = Made {
+            began: begun,
+            took,
+            reserved,
+            reserved_answer: demand.answer,
+        };
+        self.tell(made, &result, used).await;
         Called::Answered(result)
     }
 

@@ -5,6 +5,7 @@
 mod account;
 pub mod breaker;
 mod budget;
+mod call;
 pub mod config;
 mod consume;
 mod context;
@@ -22,5 +23,6 @@ pub mod verdict;
 mod worker;
 
 pub use budget::Budget;
+pub use call::Call;
 pub use context::{Counter, Stats, Throttles};
 pub use worker::{Left, Phase, Report, Worker, WorkerError, WorkerSettings};

@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     breaker::{Breaker, Pause},
     budget::Budget,
+    call::Call,
     consume::{DrainEnd, QueueLoop},
     context::{Context, Lane, Lanes, Stats, Throttles},
     fleet::Fleet,
@@ -45,6 +46,8 @@ pub struct WorkerSettings {
     pub dead_after: u32,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// Who is told of every call, if anybody.
+    pub calls: Option<mpsc::Sender<Call>>,
     /// Where outputs go that do not fit into a message.
     pub scratch: Option<Scratch>,
 }
@@ -148,6 +151,7 @@ impl Worker {
             quarantine_after: settings.quarantine_after,
             dead_after: settings.dead_after,
             budget: Arc::default(),
+            calls: settings.calls,
             announce,
         };
         Ok(Self {

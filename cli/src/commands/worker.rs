@@ -118,6 +118,7 @@ pub(crate) fn settings(config: &Config, name: String) -> WorkerSettings {
         quarantine_after: config.worker.quarantine_after,
         dead_after: config.worker.dead_after,
         retry: config.retry.clone(),
+        calls: None,
         scratch: None,
     }
 }
