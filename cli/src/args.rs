@@ -1,9 +1,14 @@
 //! The command line: what can be asked for, with examples.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+mod rehearse;
+mod simulate;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use filefleet_shared::wire::{Cost, RunId};
+
+pub(crate) use self::{rehearse::RehearseArgs, simulate::SimulateArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -123,6 +128,18 @@ Examples:
   filefleet simulate --latency 200ms
   filefleet simulate --latency 2s --sigma 0.5 --requests-per-minute 600 --quirk retry-after-24h")]
     Simulate(Box<SimulateArgs>),
+    /// Forecast what a run will take and cost, and what binds it, from a sample of its files.
+    #[command(after_help = "\
+Examples:
+  filefleet rehearse scans -p invoices
+  filefleet rehearse scans -p invoices --workers 4 --latency 2s --latency ocr=300ms --sigma 0.5
+  filefleet rehearse letters --model gpt-4o-mini --prompt 'Summarise in one sentence.' --json
+
+A simulator in this process answers for the sample: nothing is sent, paid or written, and no key is
+needed. Programs of `command` services run for real, and `http` steps answer with their `rehearse`.
+The quotas (`limits`) and prices of the configuration do the rest. What models answer is made up
+by the simulator, so the tokens of real answers may be others; those of prompts are close.")]
+    Rehearse(Box<RehearseArgs>),
     /// Print the JSON Schema of a message on the wire.
     #[command(
         after_help = "Examples:\n  filefleet schema            the names\n  filefleet schema step"
@@ -352,44 +369,4 @@ pub(crate) struct StopArgs {
     pub(crate) config: ConfigArgs,
     #[command(flatten)]
     pub(crate) broker: BrokerArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SimulateArgs {
-    /// Address to serve.
-    #[arg(long, default_value = "127.0.0.1:8089", value_name = "ADDR")]
-    pub(crate) listen: SocketAddr,
-    /// Latency of an answer: fixed, or the median if --sigma is given.
-    #[arg(long, value_parser = duration, default_value = "200ms", value_name = "TIME")]
-    pub(crate) latency: Duration,
-    /// Spread of a lognormal latency, like 0.5.
-    #[arg(long)]
-    pub(crate) sigma: Option<f64>,
-    /// Seed of latencies, errors and answers.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Request quota.
-    #[arg(long, value_name = "N")]
-    pub(crate) requests_per_minute: Option<u64>,
-    /// Token quota, counted on arrival as prompt and max_tokens.
-    #[arg(long, value_name = "N")]
-    pub(crate) tokens_per_minute: Option<u64>,
-    /// Requests at the same time, above which it answers 503.
-    #[arg(long, value_name = "N")]
-    pub(crate) max_concurrent: Option<usize>,
-    /// Time from accepting a document until Document Intelligence has read it.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "1s", value_name = "TIME")]
-    pub(crate) ocr_time: Duration,
-    /// Limit Document Intelligence to 15 documents and 50 polls a second, as a paid resource is.
-    #[arg(long)]
-    pub(crate) ocr_quotas: bool,
-    /// Share of requests answered with 500, from 0 to 1.
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) error_rate: Option<f64>,
-    /// The only key accepted.
-    #[arg(long, value_name = "KEY")]
-    pub(crate) require_key: Option<String>,
-    /// A quirk seen in the field; may be given several times. `--quirk list` lists them.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) quirk: Vec<String>,
 }

@@ -73,6 +73,8 @@ fn init_logs(cli: &Cli) -> Result<(), Box<dyn std::error::Error + Send + Sync>> 
     // A person watching a bar wants to see what is wrong; whoever reads a worker's log, its life.
     let default = match cli.command {
         Command::Worker(_) => "info",
+        // Its forecast says how many files fail, and why.
+        Command::Rehearse(_) => "error",
         _ => "warn",
     };
     let format = match cli.log_format {
@@ -92,6 +94,9 @@ async fn dispatch(cli: Cli, signals: Signals) -> CommandResult {
         Command::Status(args) => commands::status::status(args, json).await,
         Command::Stop(args) => commands::stop::stop(args, json).await,
         Command::Simulate(args) => commands::simulate::simulate(*args, json, signals).await,
+        Command::Rehearse(args) => {
+            Box::pin(commands::rehearse::rehearse(*args, json, signals)).await
+        }
         Command::Schema { name } => schema(name.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

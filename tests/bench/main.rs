@@ -11,6 +11,7 @@ mod bare;
 mod embed;
 mod publish;
 mod quota;
+mod rehearse;
 mod speed;
 mod stand;
 mod worker;
@@ -26,6 +27,7 @@ usage: bench [NAME ...]      all of them without a name
   worker   CPU of a worker per task against a bare loop
   publish  rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000
   embed    50 files one by one, to a run
+  rehearse a forecast from a sample: real time to it, for three pipelines
   quota    100 requests a second, 1, 4 and 16 workers: goodput and 429s
   tokens   a quota of tokens, and one of requests beside it
   churn    4 workers, then 16, then 2
@@ -34,12 +36,13 @@ usage: bench [NAME ...]      all of them without a name
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 10] = [
+const ALL: [(&str, Measurement); 11] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
     ("publish", publish::measure),
     ("embed", embed::measure),
+    ("rehearse", rehearse::measure),
     ("quota", quota::requests),
     ("tokens", quota::tokens),
     ("churn", quota::churn),

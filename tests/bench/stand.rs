@@ -174,6 +174,10 @@ pub(crate) fn report(what: &str, value: f64, unit: &str, bound: Bound) -> bool {
     let (good, wanted) = match bound {
         Bound::AtMost(most) => (value <= most, format!("at most {most}")),
         Bound::AtLeast(least) => (value >= least, format!("at least {least}")),
+        Bound::Within(part) => (
+            (value - 1.0).abs() <= part,
+            format!("within {:.0} % of 1", part * 100.0),
+        ),
         Bound::None => (true, String::new()),
     };
     let verdict = match (good, wanted.is_empty()) {
@@ -190,6 +194,8 @@ pub(crate) fn report(what: &str, value: f64, unit: &str, bound: Bound) -> bool {
 pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
+    /// So close to 1.
+    Within(f64),
     None,
 }
 

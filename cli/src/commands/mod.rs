@@ -2,6 +2,7 @@
 
 pub(crate) mod collect;
 pub(crate) mod publish;
+pub(crate) mod rehearse;
 pub(crate) mod run;
 pub(crate) mod simulate;
 pub(crate) mod status;

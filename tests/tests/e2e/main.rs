@@ -15,6 +15,7 @@ mod operations;
 mod poison;
 mod programs;
 mod quotas;
+mod rehearse;
 mod requests;
 mod retrieval;
 mod run;

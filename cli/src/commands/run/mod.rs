@@ -7,7 +7,7 @@ mod prepare;
 mod spending;
 
 use self::prepare::Prepared;
-pub(crate) use self::spending::over;
+pub(crate) use self::{prepare::config, spending::over};
 use crate::{args::RunArgs, exit::CommandResult, signals::Signals};
 
 /// Runs the files of a directory or store through a pipeline, or goes on where an interrupted run was.

@@ -23,7 +23,7 @@ use filefleet_worker::{
 
 use super::origin::{Answers, Claim};
 use crate::{
-    args::RunArgs,
+    args::{ConfigArgs, QuickArgs, RunArgs},
     commands::{
         collect::collect_failed,
         publish::{publish_failed, scan_options},
@@ -60,7 +60,7 @@ pub(crate) struct Parts {
 pub(crate) async fn prepare(args: &RunArgs) -> Result<Prepared, CommandError> {
     let place = Place::of(&args.dir)?;
     check_files(args, &place)?;
-    let config = config(args)?;
+    let config = config(&args.config, &args.quick, args.rehearse)?;
     let source = place.open(Some(&config))?;
     let directory = source.name().map_err(CommandError::usage)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
@@ -185,21 +185,26 @@ fn begin(args: &RunArgs) -> Result<OutDir, CommandError> {
     Ok(out)
 }
 
-fn config(args: &RunArgs) -> Result<Config, CommandError> {
-    if let (Some(model), Some(prompt)) = (&args.quick.model, &args.quick.prompt) {
-        let key_env = Some(args.quick.key_env.clone()).filter(|name| !name.is_empty());
+/// The configuration of a file, of a question on the command line, or of a rehearsal without either.
+pub(crate) fn config(
+    file: &ConfigArgs,
+    asked: &QuickArgs,
+    rehearse: bool,
+) -> Result<Config, CommandError> {
+    if let (Some(model), Some(prompt)) = (&asked.model, &asked.prompt) {
+        let key_env = Some(asked.key_env.clone()).filter(|name| !name.is_empty());
         let quick = QuickConfig {
-            endpoint: args.quick.endpoint.clone(),
+            endpoint: asked.endpoint.clone(),
             key_env,
             model: model.clone(),
             prompt: prompt.clone(),
-            in_flight: args.quick.in_flight.map(|count| count as usize),
+            in_flight: asked.in_flight.map(|count| count as usize),
         };
         return Config::quick(quick).map_err(CommandError::usage);
     }
-    let mut config = match connect::config(&args.config)? {
+    let mut config = match connect::config(file)? {
         Some(config) => config,
-        None if args.rehearse => Config::rehearsal().map_err(CommandError::usage)?,
+        None if rehearse => Config::rehearsal().map_err(CommandError::usage)?,
         None => {
             return Err(CommandError::usage(
                 "no configuration: write filefleet.toml here, name a file with --config, give \
@@ -208,7 +213,7 @@ fn config(args: &RunArgs) -> Result<Config, CommandError> {
         }
     };
     // Only in a rehearsal: elsewhere the limits of a configuration are a matter of quotas.
-    if let Some(in_flight) = args.quick.in_flight {
+    if let Some(in_flight) = asked.in_flight {
         for service in config.services.values_mut() {
             service.fix_in_flight(in_flight as usize);
         }
