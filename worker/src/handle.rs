@@ -292,6 +292,9 @@ impl<'a> Attempts<'a> {
             continues,
             &heard.was_paid(),
         );
+        if result.is_ok() && self.is_repeated() {
+            self.lane.retries.was_worth_it();
+        }
         used.cost = used.cost.plus(self.step.price.of(&used));
         self.context.budget.spend(used.cost);
         self.usage.add(&used);

@@ -21,7 +21,7 @@ pub struct RetryPolicy {
     pub hold: Duration,
     /// From the first attempt of a step to giving up, throttling included.
     pub total: Duration,
-    /// Calls that may be repeated after failures, for each that succeeds.
+    /// Calls that may be repeated in vain, for each that succeeds.
     pub budget: f64,
 }
 

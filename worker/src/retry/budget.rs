@@ -35,6 +35,11 @@ impl RetryBudget {
         self.change(Instant::now(), |left| (left + self.per_success, true));
     }
 
+    /// A call that was repeated has succeeded: at a service that works it costs nothing to repeat.
+    pub(crate) fn was_worth_it(&self) {
+        self.change(Instant::now(), |left| (left + 1.0, true));
+    }
+
     /// Takes leave to repeat a call; false if it must wait.
     pub(crate) fn take(&self) -> bool {
         self.take_at(Instant::now())
@@ -63,6 +68,22 @@ impl RetryBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_repeated_with_success_lets_more_be_repeated() {
+        let budget = RetryBudget::new(0.1);
+        let repeated = (0..1000u32)
+            .take_while(|number| {
+                let leave = budget.take();
+                if leave && number % 10 >= 3 {
+                    budget.was_worth_it();
+                    budget.succeeded();
+                }
+                leave
+            })
+            .count();
+        assert!(repeated > 25, "{repeated} with 30 % of them in vain");
+    }
 
     #[test]
     fn a_part_of_what_succeeds_may_be_repeated_and_a_little_always() {
