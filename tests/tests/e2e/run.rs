@@ -84,8 +84,9 @@ fn a_run_killed_in_the_middle_goes_on_with_one_outcome_per_file() {
 #[test]
 fn a_run_that_is_told_to_stop_finishes_what_it_has_and_resumes_without_paying_twice() {
     let sim = Sim::with_latency(100);
-    let place = Place::with_files(400);
+    let place = Place::with_files(1500);
     place.configure(&sim.url(), 20, "");
+    // Some seconds of work: a slow machine must not be done before it is told.
     for (paid, signal) in [(60, "TERM"), (120, "HUP")] {
         let mut run = place.filefleet("stopped", &["run", "files", "-o", "out"]);
         sim.wait_for_paid(paid);
@@ -95,8 +96,8 @@ fn a_run_that_is_told_to_stop_finishes_what_it_has_and_resumes_without_paying_tw
     let so_far = Results::read(&place.out()).counts().len() as u64;
     assert_eq!(sim.paid().0, so_far, "a paid answer was not kept");
     place.ends_with(0, "resumed", &["run", "files", "-o", "out"]);
-    Results::read(&place.out()).assert_exactly_once(400);
-    assert_eq!(sim.paid(), (400, 0));
+    Results::read(&place.out()).assert_exactly_once(1500);
+    assert_eq!(sim.paid(), (1500, 0));
 }
 
 #[test]
