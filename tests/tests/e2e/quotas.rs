@@ -93,7 +93,7 @@ fn whatever_a_service_says_about_when_to_come_again_there_is_no_storm_and_no_han
 fn a_service_that_is_down_is_asked_now_and_then_and_no_file_fails_for_it() {
     let sim = Sim::with_latency(20);
     let place = Place::with_files(300);
-    place.configure(&sim.url(), 16, "[retry]\nattempts = 2");
+    place.configure(&sim.url(), 16, "");
     let mut run = place.filefleet("run", &["run", "files", "-o", "out"]);
     sim.wait_for_paid(60);
     let requests = || sim.stats()["requests"].as_u64().expect("a counter");

@@ -13,7 +13,7 @@ use lapin::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -32,6 +32,10 @@ const UPDATES: usize = 64;
 /// From subscribing to the end of the history: the log is short.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
+/// How long a stream may be missing after its broker was started again.
+const RECOVERY: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Records the broker sends ahead.
 const PREFETCH: u16 = 200;
 
@@ -40,8 +44,16 @@ impl Inner {
         let body = wire::encode(record)
             .map_err(|error| BrokerError::Refused(format!("control record: {error}")))?;
         let id = Uuid::now_v7().to_string();
-        let record = outgoing(self.topology.control()?, &id, &Headers::default(), body)?;
-        self.send(vec![record]).await
+        let until = Instant::now() + RECOVERY;
+        loop {
+            let body = body.clone();
+            let record = outgoing(self.topology.control()?, &id, &Headers::default(), body)?;
+            match self.send(vec![record]).await {
+                // A broker that was just started again routes to its stream a little later.
+                Err(BrokerError::Unroutable(_)) if Instant::now() < until => sleep(AGAIN).await,
+                sent => return sent,
+            }
+        }
     }
 
     pub(super) async fn follow_control(self: Arc<Self>) -> Result<ControlLog, BrokerError> {
