@@ -7,6 +7,8 @@ use tokio::time::Instant;
 /// Part of a quota that is used. The rest is for clocks and networks: a service judges when a
 /// request arrives, not when it is sent.
 const USED: f64 = 0.985;
+/// The least part that is used, however many share a small quota.
+const LEAST_USED: f64 = 0.8;
 /// Uses within this time of each other are remembered as one.
 const GRAIN: u32 = 512;
 
@@ -41,6 +43,8 @@ pub(crate) struct Pace {
     judged: Judged,
     /// Units per second.
     rate: f64,
+    /// The part of it that is used.
+    used_part: f64,
     /// When all that was used is paid for at the rate.
     even_at: Instant,
     /// Uses within the window, oldest first, with their sum.
@@ -62,6 +66,7 @@ impl Pace {
         Self {
             judged,
             rate,
+            used_part: USED,
             even_at: now + judged.burst,
             uses: VecDeque::new(),
             used: 0,
@@ -73,8 +78,13 @@ impl Pace {
         self.rate
     }
 
-    /// Changes the rate, from now on.
-    pub(crate) fn set_rate(&mut self, rate: f64, now: Instant) {
+    /// Changes the rate, from now on, to a share among so many.
+    ///
+    /// What many send evenly, each by itself, comes together by chance: the more of them there are
+    /// to a window, the more room that takes.
+    pub(crate) fn set_rate(&mut self, rate: f64, members: f64, now: Instant) {
+        let window = rate * members * self.judged.window.as_secs_f64();
+        self.used_part = (1.0 - (members - 1.0).max(0.0).sqrt() / window).clamp(LEAST_USED, USED);
         let ahead = now + self.judged.burst;
         // What is owed is owed in units, not in time.
         let owed = self.even_at.saturating_duration_since(ahead);
@@ -161,7 +171,7 @@ impl Pace {
 
     #[expect(clippy::cast_precision_loss, reason = "units are far below 2^52")]
     fn time_of(&self, units: u64) -> Duration {
-        let seconds = units as f64 / (self.rate * USED);
+        let seconds = units as f64 / (self.rate * self.used_part);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
     }
 }
@@ -292,7 +302,7 @@ mod tests {
         let mut pace = Pace::new(REQUESTS, 100.0, start);
         send(&mut pace, start, 5, &[]);
         let later = start + Duration::from_secs(5);
-        pace.set_rate(10.0, later);
+        pace.set_rate(10.0, 1.0, later);
         let sent = send(&mut pace, later, 10, &[]).len();
         assert!((90..=100).contains(&sent), "{sent}");
     }

@@ -157,7 +157,7 @@ impl Quota {
             (one, other) => one.or(other),
         };
         match (&mut self.pace, rate) {
-            (Some(pace), Some(rate)) => pace.set_rate(rate, now),
+            (Some(pace), Some(rate)) => pace.set_rate(rate, members, now),
             (None, Some(rate)) => self.pace = Some(Pace::new(self.judged, rate, now)),
             (_, None) => self.pace = None,
         }
