@@ -56,6 +56,28 @@ pub(crate) const fn row(statuses: RangeInclusive<u16>, mark: Mark, meaning: Mean
     }
 }
 
+/// What statuses mean where a service's own table does not say otherwise.
+const COMMON: &[Row] = &[
+    row(300..=399, Mark::Any, Meaning::Misconfigured),
+    row(401..=401, Mark::Any, Meaning::Unauthorized),
+    row(402..=402, Mark::Any, Meaning::QuotaExhausted),
+    row(403..=403, Mark::Any, Meaning::Unauthorized),
+    row(404..=405, Mark::Any, Meaning::Misconfigured),
+    row(408..=409, Mark::Any, Meaning::Overloaded),
+    row(429..=429, Mark::Any, Meaning::RateLimited),
+    // Too many or too large headers: ours are the same for every file.
+    row(431..=431, Mark::Any, Meaning::Misconfigured),
+    row(400..=499, Mark::Any, Meaning::Rejected("invalid_request")),
+    row(503..=503, Mark::Wait, Meaning::RateLimited),
+    row(500..=599, Mark::Any, Meaning::Overloaded),
+    row(0..=u16::MAX, Mark::Any, Meaning::Malformed),
+];
+
+/// The rows that decide about refusals of a service: its own, then those of all.
+fn rows(own: &[Row]) -> impl Iterator<Item = &Row> {
+    own.iter().chain(COMMON)
+}
+
 /// A refusal as far as it is understood.
 pub(crate) struct Refusal {
     status: u16,
@@ -110,20 +132,19 @@ impl Refusal {
         }
     }
 
-    /// What the worker must do, by the first row that fits.
-    pub(crate) fn decide(self, table: &[Row]) -> CallError {
-        let meaning = self.meaning(table);
+    /// What the worker must do, by the first row that fits: of the service's own, then of all.
+    pub(crate) fn decide(self, own: &[Row]) -> CallError {
+        let meaning = self.meaning(own);
         self.means(meaning)
     }
 
-    pub(crate) fn meaning(&self, table: &[Row]) -> Meaning {
-        table
-            .iter()
+    pub(crate) fn meaning(&self, own: &[Row]) -> Meaning {
+        rows(own)
             .find(|row| self.fits(row))
             .map_or(Meaning::Malformed, |row| row.meaning)
     }
 
-    pub(crate) fn fits(&self, row: &Row) -> bool {
+    fn fits(&self, row: &Row) -> bool {
         row.statuses.contains(&self.status)
             && match row.mark {
                 Mark::Any => true,
@@ -182,3 +203,6 @@ fn wait_in(message: &str) -> Option<Duration> {
     unit.starts_with("second")
         .then_some(Duration::from_secs(seconds))
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,4 +1,5 @@
-//! What a refusal of an Azure AI service means, as tables: the first row that fits decides.
+//! What a refusal of an Azure AI service means, beyond what a status means everywhere: the first
+//! row that fits decides.
 
 use std::time::SystemTime;
 
@@ -9,8 +10,7 @@ use crate::service::{
     refusal::{Mark, Meaning, Refusal, Row, row},
 };
 
-const TABLE: &[Row] = &[
-    row(300..=399, Mark::Any, Meaning::Misconfigured),
+const OWN: &[Row] = &[
     row(
         400..=404,
         Mark::Word("ModelNotFound"),
@@ -56,8 +56,6 @@ const TABLE: &[Row] = &[
         Mark::Says("image dimension is not allowed"),
         Meaning::Rejected("image_dimensions"),
     ),
-    row(401..=401, Mark::Any, Meaning::Unauthorized),
-    row(402..=402, Mark::Any, Meaning::QuotaExhausted),
     // The free tier's month is used up; it says so with either status, and means days.
     row(
         403..=403,
@@ -69,9 +67,6 @@ const TABLE: &[Row] = &[
         Mark::Says("out of call volume quota"),
         Meaning::QuotaExhausted,
     ),
-    row(403..=403, Mark::Any, Meaning::Unauthorized),
-    row(404..=405, Mark::Any, Meaning::Misconfigured),
-    row(408..=409, Mark::Any, Meaning::Overloaded),
     row(
         413..=413,
         Mark::Any,
@@ -82,12 +77,6 @@ const TABLE: &[Row] = &[
         Mark::Any,
         Meaning::Rejected("unsupported_media_type"),
     ),
-    row(429..=429, Mark::Any, Meaning::RateLimited),
-    row(431..=431, Mark::Any, Meaning::Misconfigured),
-    row(400..=499, Mark::Any, Meaning::Rejected("invalid_request")),
-    row(503..=503, Mark::Wait, Meaning::RateLimited),
-    row(500..=599, Mark::Any, Meaning::Overloaded),
-    row(0..=u16::MAX, Mark::Any, Meaning::Malformed),
 ];
 
 /// What is wrong with a file, by the service's code: the most telling first.
@@ -126,7 +115,7 @@ pub(crate) fn classify(
     let about_the_file = matches!(status.as_u16(), 400 | 413 | 415 | 422);
     match cause_of(&refusal.words).filter(|_| about_the_file) {
         Some(cause) => refusal.means(Meaning::Rejected(cause)),
-        None => refusal.decide(TABLE),
+        None => refusal.decide(OWN),
     }
 }
 

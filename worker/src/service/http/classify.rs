@@ -22,22 +22,15 @@ pub struct Statuses {
     pub reject: Vec<u16>,
 }
 
-const TABLE: &[Row] = &[
+const OWN: &[Row] = &[
     row(429..=429, Mark::Any, Meaning::RateLimited),
     row(503..=503, Mark::Wait, Meaning::RateLimited),
     // Who says when to come again does not mean never, whatever the number.
     row(400..=599, Mark::Wait, Meaning::Overloaded),
-    // Followed, it would carry the key to another place.
-    row(300..=399, Mark::Any, Meaning::Misconfigured),
-    row(401..=401, Mark::Any, Meaning::Unauthorized),
-    row(402..=402, Mark::Any, Meaning::QuotaExhausted),
-    row(403..=403, Mark::Any, Meaning::Unauthorized),
-    row(404..=405, Mark::Any, Meaning::Misconfigured),
-    row(408..=409, Mark::Any, Meaning::Overloaded),
-    row(500..=599, Mark::Any, Meaning::Overloaded),
+    // The steps of one service need not send the same headers.
+    row(431..=431, Mark::Any, Meaning::Rejected(FILE)),
     // A status below 300 is one that `success` does not name.
-    row(100..=499, Mark::Any, Meaning::Rejected(FILE)),
-    row(0..=u16::MAX, Mark::Any, Meaning::Malformed),
+    row(100..=299, Mark::Any, Meaning::Rejected(FILE)),
 ];
 
 /// What the worker must do about an answer of this status; `detail` is for a person.
@@ -54,7 +47,7 @@ pub(crate) fn classify(
     } else if statuses.retry.contains(&status) && status != 429 {
         Meaning::Overloaded
     } else {
-        refusal.meaning(TABLE)
+        refusal.meaning(OWN)
     };
     match meaning {
         Meaning::Rejected(_) => refusal.rejected(format!("http_{status}")),

@@ -1,4 +1,4 @@
-//! What a refusal means, as one table: the first row that fits decides.
+//! What a refusal means, beyond what a status means everywhere: the first row that fits decides.
 
 use std::time::SystemTime;
 
@@ -9,8 +9,7 @@ use crate::service::{
     refusal::{Mark, Meaning, Refusal, Row, row},
 };
 
-const TABLE: &[Row] = &[
-    row(300..=399, Mark::Any, Meaning::Misconfigured),
+const OWN: &[Row] = &[
     row(
         400..=400,
         Mark::Word("content_filter"),
@@ -47,27 +46,15 @@ const TABLE: &[Row] = &[
         Mark::Says("model not exist"),
         Meaning::Misconfigured,
     ),
-    row(401..=401, Mark::Any, Meaning::Unauthorized),
-    row(402..=402, Mark::Any, Meaning::QuotaExhausted),
-    row(403..=403, Mark::Any, Meaning::Unauthorized),
-    row(404..=405, Mark::Any, Meaning::Misconfigured),
     row(409..=409, Mark::NoRetry, Meaning::Rejected("not_retryable")),
-    row(408..=409, Mark::Any, Meaning::Overloaded),
     row(
         429..=429,
         Mark::Word("insufficient_quota"),
         Meaning::QuotaExhausted,
     ),
-    row(429..=429, Mark::Any, Meaning::RateLimited),
-    // Too many or too large headers: ours are the same for every file.
-    row(431..=431, Mark::Any, Meaning::Misconfigured),
-    row(400..=499, Mark::Any, Meaning::Rejected("invalid_request")),
     row(500..=599, Mark::NoRetry, Meaning::Rejected("not_retryable")),
     // llama.cpp: the server was not started for this.
     row(501..=501, Mark::Any, Meaning::Misconfigured),
-    row(503..=503, Mark::Wait, Meaning::RateLimited),
-    row(500..=599, Mark::Any, Meaning::Overloaded),
-    row(0..=u16::MAX, Mark::Any, Meaning::Malformed),
 ];
 
 /// What the worker must do about an answer that is not a success.
@@ -77,7 +64,7 @@ pub(crate) fn classify(
     body: &[u8],
     now: SystemTime,
 ) -> CallError {
-    Refusal::read(status, headers, body, now).decide(TABLE)
+    Refusal::read(status, headers, body, now).decide(OWN)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 
-use super::refusal::TABLE;
+use super::refusal::OWN;
 use crate::{
     config::{AzureConfig, ServiceConfig},
     service::{BuildError, CallError, CatalogOptions, azure, transport},
@@ -84,7 +84,7 @@ impl Access {
 
     /// What an answer means that is not a success.
     pub(super) async fn refused(&self, response: Response) -> CallError {
-        self.azure.refusal(response).await.decide(TABLE)
+        self.azure.refusal(response).await.decide(OWN)
     }
 }
 

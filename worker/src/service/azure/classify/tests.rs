@@ -1,8 +1,5 @@
-use std::collections::BTreeSet;
-
-use reqwest::header::{HeaderName, HeaderValue};
-
 use super::*;
+use crate::service::refusal::testing::{Pairs, headers, idle_rows, word};
 
 const LAYOUT_429: &str = r#"{"error":{"code":"429","message":"Requests to the Analyze Layout Operation under Form Recognizer API (v2.0) have exceeded rate limit of your current FormRecognizer S0 pricing tier. Please retry after 1 second."}}"#;
 const OUT_OF_QUOTA: &str = r#"{"error":{"code":"403","message":"Out of call volume quota for FormRecognizer F0 pricing tier. Please retry after 12 days."}}"#;
@@ -15,15 +12,10 @@ fn coded(code: &str, inner: &str) -> String {
     )
 }
 
-type Case = (
-    u16,
-    &'static [(&'static str, &'static str)],
-    String,
-    &'static str,
-);
+type Case = (u16, Pairs, String, &'static str);
 
 fn cases() -> Vec<Case> {
-    let none: &[(&str, &str)] = &[];
+    let none: Pairs = &[];
     let invalid = |inner: &str| coded("InvalidRequest", inner);
     let mut cases: Vec<Case> = vec![
         (302, none, String::new(), "misconfigured"),
@@ -99,37 +91,6 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-    pairs
-        .iter()
-        .map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        })
-        .collect()
-}
-
-fn word(error: &CallError) -> String {
-    match error {
-        CallError::RateLimited {
-            retry_after: Some(wait),
-            ..
-        } => format!("limited {}", wait.as_secs()),
-        CallError::RateLimited { .. } => "limited".to_owned(),
-        CallError::Overloaded { .. } => "overloaded".to_owned(),
-        CallError::Unauthorized(_) => "unauthorized".to_owned(),
-        CallError::Misconfigured(_) => "misconfigured".to_owned(),
-        CallError::QuotaExhausted(_) => "quota".to_owned(),
-        CallError::Malformed(_) => "malformed".to_owned(),
-        CallError::Rejected { cause, .. } => cause.clone().into_owned(),
-        other @ (CallError::Unreachable(_) | CallError::Timeout(_) | CallError::Pending { .. }) => {
-            panic!("{other}")
-        }
-    }
-}
-
 #[test]
 fn every_refusal_means_what_the_tables_say() {
     for (status, pairs, body, expected) in cases() {
@@ -146,17 +107,10 @@ fn every_refusal_means_what_the_tables_say() {
 
 #[test]
 fn every_row_of_the_table_decides_some_refusal() {
-    let deciding: BTreeSet<usize> = cases()
-        .into_iter()
-        .filter_map(|(status, pairs, body, _)| {
-            let status = StatusCode::from_u16(status).unwrap();
-            let now = SystemTime::UNIX_EPOCH;
-            let refusal = Refusal::read(status, &headers(pairs), body.as_bytes(), now);
-            TABLE.iter().position(|row| refusal.fits(row))
-        })
-        .collect();
-    let idle: Vec<usize> = (0..TABLE.len())
-        .filter(|row| !deciding.contains(row))
-        .collect();
+    let cases = cases();
+    let refusals = cases
+        .iter()
+        .map(|(status, pairs, body, _)| (*status, *pairs, body.as_str()));
+    let idle = idle_rows(OWN, refusals);
     assert_eq!(idle, Vec::<usize>::new());
 }

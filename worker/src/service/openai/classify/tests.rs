@@ -1,8 +1,7 @@
-use std::{collections::BTreeSet, time::Duration};
-
-use reqwest::header::{HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{HeaderValue, LOCATION};
 
 use super::*;
+use crate::service::refusal::testing::{Pairs, headers, idle_rows, word};
 
 const AZURE_429: &str = r#"{"error":{"code":"429","message":"Requests to the Embeddings_Create Operation under Azure OpenAI API version 2024-05-01-preview have exceeded call rate limit of your current OpenAI S0 pricing tier. Please retry after 6 seconds. Please go here"}}"#;
 const AZURE_FILTER: &str = r#"{"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#;
@@ -15,17 +14,12 @@ const VLLM_LONG: &str = r#"{"object":"error","message":"This model's maximum con
 
 struct Case {
     status: u16,
-    headers: &'static [(&'static str, &'static str)],
+    headers: Pairs,
     body: &'static str,
     expected: &'static str,
 }
 
-const fn case(
-    status: u16,
-    headers: &'static [(&'static str, &'static str)],
-    body: &'static str,
-    expected: &'static str,
-) -> Case {
+const fn case(status: u16, headers: Pairs, body: &'static str, expected: &'static str) -> Case {
     Case {
         status,
         headers,
@@ -124,44 +118,13 @@ const CASES: &[Case] = &[
     case(600, &[], "", "malformed"),
 ];
 
-fn headers(case: &Case) -> HeaderMap {
-    case.headers
-        .iter()
-        .map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        })
-        .collect()
-}
-
-fn word(error: &CallError) -> String {
-    let timed = |word: &str, wait: &Option<Duration>| match wait {
-        Some(wait) => format!("{word} {}", wait.as_secs_f64()),
-        None => word.to_owned(),
-    };
-    match error {
-        CallError::RateLimited { retry_after, .. } => timed("limited", retry_after),
-        CallError::Overloaded { retry_after, .. } => timed("overloaded", retry_after),
-        CallError::Unauthorized(_) => "unauthorized".to_owned(),
-        CallError::Misconfigured(_) => "misconfigured".to_owned(),
-        CallError::QuotaExhausted(_) => "quota".to_owned(),
-        CallError::Malformed(_) => "malformed".to_owned(),
-        CallError::Rejected { cause, .. } => cause.clone().into_owned(),
-        other @ (CallError::Unreachable(_) | CallError::Timeout(_) | CallError::Pending { .. }) => {
-            panic!("{other}")
-        }
-    }
-}
-
 #[test]
 fn every_refusal_means_what_the_table_says() {
     for case in CASES {
         let status = StatusCode::from_u16(case.status).unwrap();
         let error = classify(
             status,
-            &headers(case),
+            &headers(case.headers),
             case.body.as_bytes(),
             SystemTime::UNIX_EPOCH,
         );
@@ -178,18 +141,10 @@ fn every_refusal_means_what_the_table_says() {
 
 #[test]
 fn every_row_of_the_table_decides_some_refusal() {
-    let deciding: BTreeSet<usize> = CASES
+    let refusals = CASES
         .iter()
-        .filter_map(|case| {
-            let status = StatusCode::from_u16(case.status).unwrap();
-            let body = case.body.as_bytes();
-            let refusal = Refusal::read(status, &headers(case), body, SystemTime::UNIX_EPOCH);
-            TABLE.iter().position(|row| refusal.fits(row))
-        })
-        .collect();
-    let idle: Vec<usize> = (0..TABLE.len())
-        .filter(|row| !deciding.contains(row))
-        .collect();
+        .map(|case| (case.status, case.headers, case.body));
+    let idle = idle_rows(OWN, refusals);
     assert_eq!(idle, Vec::<usize>::new());
 }
 
