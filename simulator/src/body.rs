@@ -10,6 +10,8 @@ use axum::{
 use futures_util::stream;
 use tokio::time::sleep;
 
+use crate::chance::Fault;
+
 /// A body that ends with the connection. Of an empty one not even the head is sent, because
 /// the server finds the error before it writes.
 pub(crate) fn broken(start: Bytes) -> Body {
@@ -29,6 +31,26 @@ pub(crate) fn broken(start: Bytes) -> Body {
 pub(crate) async fn closed() -> io::Error {
     sleep(Duration::from_millis(1)).await;
     io::Error::other("the connection breaks")
+}
+
+/// What a fault makes of the body of an answer that is paid all the same.
+pub(crate) fn damaged(mut body: Vec<u8>, fault: Option<Fault>, headers: &mut HeaderMap) -> Body {
+    match fault {
+        Some(Fault::Reset) => {
+            // The length of the whole, so that the client knows that it misses something. With a
+            // length of nothing the head alone would be a whole answer.
+            if !body.is_empty() {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
+            body.truncate(body.len() / 2);
+            broken(Bytes::from(body))
+        }
+        Some(Fault::Malformed) => {
+            body.truncate(body.len() / 2);
+            Body::from(body)
+        }
+        _ => Body::from(body),
+    }
 }
 
 /// An answer of JSON.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
 use tokio::time::sleep;
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::{Answer, Ask, Door, Problem, Scene};
 use crate::{
     Down, Quirk, SimulatorConfig,
-    body::{broken, respond},
+    body::{broken, damaged, respond},
     chance::{self, Fault},
     effects::Effects,
     entra,
@@ -215,22 +215,7 @@ fn finish(
             }
         }
     });
-    let mut body = answer.body;
-    let body = match fault {
-        Some(Fault::Reset) => {
-            // With a length of nothing the head alone would be a whole answer.
-            if !body.is_empty() {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            }
-            body.truncate(body.len() / 2);
-            broken(Bytes::from(body))
-        }
-        Some(Fault::Malformed) => {
-            body.truncate(body.len() / 2);
-            Body::from(body)
-        }
-        _ => Body::from(body),
-    };
+    let body = damaged(answer.body, fault, &mut headers);
     respond(answer.status, headers, body)
 }
 

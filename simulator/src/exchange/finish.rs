@@ -1,15 +1,14 @@
 //! The end of a request that is answered: its headers, its bill, and what a fault makes of it.
 
 use axum::{
-    body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 
 use super::{Answer, Call, Plan, Service, Setting, id, refuse};
 use crate::{
     Kind, Quirk, SimulatorConfig,
-    body::{broken, respond},
+    body::{damaged, respond},
     chance::Fault,
     headers::{About, headers},
     refusal::{Dialect, Refusal},
@@ -30,20 +29,7 @@ pub(super) fn finish<S: Service>(
     };
     let fault = plan.effects.fault;
     bill(visit, S::KIND, call.task, fault, &answer);
-    let mut body = answer.body;
-    let body = match fault {
-        Some(Fault::Reset) => {
-            // The length of the whole, so that the client knows that it misses something.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            body.truncate(body.len() / 2);
-            broken(Bytes::from(body))
-        }
-        Some(Fault::Malformed) => {
-            body.truncate(body.len() / 2);
-            Body::from(body)
-        }
-        _ => Body::from(body),
-    };
+    let body = damaged(answer.body, fault, &mut headers);
     respond(StatusCode::OK, headers, body)
 }
 
