@@ -212,3 +212,73 @@ impl Census {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn census(members: u64) -> (Census, Instant) {
+        let now = Instant::now();
+        let mut census = Census::new(members, now);
+        look(&mut census, members, now);
+        (census, now)
+    }
+
+    fn look(census: &mut Census, counted: u64, now: Instant) -> u64 {
+        let look = census.look(now);
+        census.counted(look, Some(counted), now);
+        census.members()
+    }
+
+    fn coming(due: Instant) -> News {
+        let service = "gpt".to_owned();
+        News::Coming { service, due }
+    }
+
+    fn left() -> News {
+        let service = "gpt".to_owned();
+        News::Left { service }
+    }
+
+    #[test]
+    fn who_comes_is_counted_when_it_is_due_and_others_at_once() {
+        let (mut census, now) = census(4);
+        let due = now + Duration::from_secs(1);
+        census.hear(&coming(due));
+        assert_eq!(census.next_look(), due);
+        assert_eq!(look(&mut census, 5, now), 4);
+        assert_eq!(look(&mut census, 6, now), 5);
+        assert_eq!(look(&mut census, 6, due), 6);
+    }
+
+    #[test]
+    fn who_comes_and_is_gone_again_is_taken_for_nobody_else() {
+        let (mut census, now) = census(4);
+        census.hear(&coming(now + MISSING * 3));
+        for looks in 0..3 {
+            assert_eq!(look(&mut census, 4, now + MISSING * looks), 4);
+        }
+    }
+
+    #[test]
+    fn who_comes_in_the_place_of_one_that_left_is_counted() {
+        let (mut census, now) = census(4);
+        let due = now + Duration::from_secs(1);
+        census.hear(&left());
+        assert_eq!(look(&mut census, 4, now), 3);
+        census.hear(&coming(due));
+        assert_eq!(look(&mut census, 5, now), 3);
+        // One is settled meanwhile, and seen no more, but the other.
+        assert_eq!(look(&mut census, 4, due), 4);
+    }
+
+    #[test]
+    fn who_has_left_is_not_counted_for_long_though_the_broker_does() {
+        let (mut census, now) = census(4);
+        census.hear(&left());
+        census.hear(&left());
+        assert_eq!(look(&mut census, 4, now), 2);
+        assert_eq!(look(&mut census, 5, now), 3);
+        assert_eq!(look(&mut census, 5, now + GONE + MISSING), 5);
+    }
+}
