@@ -7,7 +7,9 @@
     reason = "a measurement that cannot be taken must fail, and say why"
 )]
 
+mod backoff;
 mod bare;
+mod down;
 mod embed;
 mod publish;
 mod quota;
@@ -32,11 +34,13 @@ usage: bench [NAME ...]      all of them without a name
   tokens   a quota of tokens, and one of requests beside it
   churn    4 workers, then 16, then 2
   halved   the quota is halved meanwhile, or was configured twice too high
-  knee     the best number of calls in flight, found against known";
+  knee     the best number of calls in flight, found against known
+  down     a service that is down for 2 minutes: calls meanwhile, time to full speed
+  backoff  100,000 steps that wait to be tried again: memory of the worker";
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 11] = [
+const ALL: [(&str, Measurement); 13] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
@@ -48,6 +52,8 @@ const ALL: [(&str, Measurement); 11] = [
     ("churn", quota::churn),
     ("halved", quota::wrong),
     ("knee", quota::knee),
+    ("down", down::measure),
+    ("backoff", backoff::measure),
 ];
 
 fn main() -> ExitCode {
