@@ -1,6 +1,7 @@
 //! One delivery, from its bytes to a verdict. Knows no broker and no loop.
 
 mod file;
+mod journal;
 mod scratch;
 mod told;
 mod way;
@@ -15,13 +16,13 @@ use filefleet_shared::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use self::told::Made;
+use self::{journal::Asking, told::Made};
 use crate::{
     account::account,
     context::{Context, Lane},
     outcome::{self, Ended},
     retry::RetryPolicy,
-    service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
+    service::{BoundStep, CallError, Demand, Heard, Reply, StepInput},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -69,6 +70,7 @@ pub(crate) async fn handle(
         call_ms: 0,
         input_changed: false,
         forgives: false,
+        asking: None,
         draining,
         message: &message,
         input: Cow::Borrowed(&message),
@@ -163,6 +165,8 @@ struct Attempts<'a> {
     input_changed: bool,
     /// The call was made to see whether its service is back.
     forgives: bool,
+    /// What may be kept in the journal.
+    asking: Option<Asking>,
     draining: watch::Receiver<bool>,
 }
 
@@ -172,21 +176,21 @@ impl<'a> Attempts<'a> {
             Ok(budget) => budget,
             Err(verdict) => return *verdict,
         };
-        let loaded = match self.read_file().await {
+        let loaded = match self.recall().await {
             Ok(loaded) => loaded,
             Err(verdict) => return *verdict,
         };
-        self.input_changed = loaded.changed;
         loop {
             if self.is_repeated() && !self.lane.retries.take() {
                 return self.later(CROWDED, "retry_budget");
             }
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(Reply::Answered(answer))) => {
-                    return self.succeeded(answer).await;
-                }
-                Called::Answered(Ok(Reply::Accepted(accepted))) => {
-                    return self.continued(&accepted);
+                Called::Answered(Ok(reply)) => {
+                    self.keep(&reply).await;
+                    return match reply {
+                        Reply::Answered(answer) => self.succeeded(answer).await,
+                        Reply::Accepted(accepted) => self.continued(&accepted),
+                    };
                 }
                 Called::Answered(Err(error)) => error,
                 // Handing back is free where nothing was tried; else the attempts must travel.
@@ -210,7 +214,10 @@ impl<'a> Attempts<'a> {
                     self.lane.breaker.trip(kind, &error.to_string());
                     return self.later(SOON, kind.as_str());
                 }
-                Decision::Fail { cause, detail } => return self.failed(&cause, detail),
+                Decision::Fail { cause, detail } => {
+                    let anew = self.lost().await;
+                    return anew.unwrap_or_else(|| self.failed(&cause, detail));
+                }
             }
         }
     }
@@ -295,6 +302,7 @@ impl<'a> Attempts<'a> {
         if result.is_ok() && self.is_repeated() {
             self.lane.retries.was_worth_it();
         }
+        used = self.own(used, &result);
         used.cost = used.cost.plus(self.step.price.of(&used));
         self.context.budget.spend(used.cost);
         self.usage.add(&used);
@@ -363,12 +371,6 @@ impl<'a> Attempts<'a> {
             ..self.ended()
         };
         outcome::failed(self.context, self.message, &self.envelope.headers, ended)
-    }
-
-    /// What was accepted is kept before its result is asked for, so that it is never paid again.
-    fn continued(&self, accepted: &Accepted) -> Verdict {
-        let headers = &self.envelope.headers;
-        outcome::continued(self.context, self.message, headers, self.ended(), accepted)
     }
 }
 

@@ -6,7 +6,9 @@ use filefleet_shared::{
     broker::{Dead, Headers, Message, ResultKey, Route, Verdict},
     telemetry::TraceContext,
     time::UnixMillis,
-    wire::{self, Failure, Outcome, OutcomeTag, Status, StepMessage, Timings, Usage, VERSION},
+    wire::{
+        self, Asked, Failure, Outcome, OutcomeTag, Status, StepMessage, Timings, Usage, VERSION,
+    },
 };
 use serde_json::Value;
 
@@ -108,9 +110,13 @@ pub(crate) fn continued(
     headers: &Headers,
     ended: Ended,
     accepted: &Accepted,
+    asked: Option<Asked>,
 ) -> Verdict {
     let now = UnixMillis::now();
     let mut following = message.continued(accepted.state.clone(), now);
+    if let Some(continuation) = &mut following.continuation {
+        continuation.asked = asked;
+    }
     following.usage = ended.usage;
     following.by_service = by_service(message, &ended);
     let service = ended.service.as_deref().unwrap_or_default();
@@ -123,6 +129,34 @@ pub(crate) fn continued(
                 attempt: ended.attempts,
                 first_attempt: Some(ended.started),
                 not_before: Some(now.after(accepted.check_after)),
+                ..Headers::traced(headers.trace)
+            },
+            body,
+        }]),
+        Err(error) => unwritable(context, message, headers, ended, &error),
+    }
+}
+
+/// The message of a step whose operation was begun for another file and has come to nothing: it
+/// makes its own call.
+pub(crate) fn anew(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+) -> Verdict {
+    let mut again = message.clone();
+    again.continuation = None;
+    again.usage = ended.usage;
+    again.by_service = by_service(message, &ended);
+    let service = ended.service.clone().unwrap_or_default();
+    match wire::encode(&again) {
+        Ok(body) => Verdict::Done(vec![Message {
+            id: again.message_id(),
+            route: Route::Work { service },
+            headers: Headers {
+                attempt: ended.attempts.saturating_add(1),
+                first_attempt: Some(ended.started),
                 ..Headers::traced(headers.trace)
             },
             body,

@@ -9,6 +9,7 @@ mod collecting;
 mod examples;
 mod faults;
 mod fleet;
+mod journal;
 mod knowledge;
 mod money;
 mod operations;

@@ -6,8 +6,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Config, OpenAiConfig, ServiceConfig, ServiceKind, StepConfig};
-use crate::service::openai::{
-    ChatConfig, ChatParameters, ContentMode, Detail, Endpoint, MaxTokensField, SchemaMode,
+use crate::service::{
+    Identity,
+    openai::{
+        ChatConfig, ChatParameters, ContentMode, Detail, Endpoint, MaxTokensField, SchemaMode,
+    },
 };
 
 /// Raised when a build asks something else of services for the same configuration.
@@ -20,6 +23,15 @@ struct Asked<'a> {
     pipeline: &'a str,
     rehearsal: bool,
     steps: Vec<AskedStep<'a>>,
+}
+
+/// What is hashed of one step whose answers are kept in a journal.
+#[derive(Serialize)]
+struct Kept<'a> {
+    v: u16,
+    /// Of embeddings, with the version of the interface.
+    url: Option<String>,
+    what: What<'a>,
 }
 
 #[derive(Serialize)]
@@ -102,6 +114,34 @@ impl Config {
     }
 }
 
+impl StepConfig {
+    /// What its answers are found by in a journal, beside what each file makes of the request;
+    /// none if they are not to be kept. Neither its name nor its condition decide an answer.
+    ///
+    /// # Errors
+    /// None in practice: plain text and numbers can be encoded.
+    pub(crate) fn identity(
+        &self,
+        service: &ServiceConfig,
+    ) -> Result<Option<Identity>, serde_json::Error> {
+        if !self.journal.unwrap_or(self.action.is_kept()) {
+            return Ok(None);
+        }
+        let url = match (&self.action, &service.kind) {
+            (Action::Embed(embed), ServiceKind::OpenAi(openai)) => {
+                Some(openai.endpoint.embeddings_url(&embed.model).to_string())
+            }
+            _ => None,
+        };
+        let asked = Kept {
+            v: VERSION,
+            url,
+            what: asked(self, service, false).what,
+        };
+        Ok(Some(Identity::of([&*serde_json::to_vec(&asked)?])))
+    }
+}
+
 /// Takes everything apart, so that a new key of the configuration must be decided about here.
 fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> AskedStep<'a> {
     let StepConfig {
@@ -110,6 +150,7 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
         when,
         timeout: _,
         retry: _,
+        journal: _,
         action,
         written,
     } = step;

@@ -6,7 +6,7 @@ use filefleet_shared::{broker::polls_of, config::SecretError};
 use reqwest::{Client, Url, header::InvalidHeaderValue};
 
 use super::{
-    Condition, Service, azure, command, docintel,
+    Condition, Identity, Service, azure, command, docintel,
     entra::EntraError,
     http,
     openai::{self, EndpointError},
@@ -87,6 +87,9 @@ pub struct BoundStep {
     pub too_large: &'static str,
     /// What it costs.
     pub price: Price,
+    /// What its answers are found by in a journal, beside each file's request; none if they are
+    /// not kept.
+    pub identity: Option<Identity>,
     /// What to call.
     pub call: Arc<dyn Service>,
 }
@@ -139,6 +142,9 @@ pub enum BuildError {
         /// Why.
         source: reqwest::Error,
     },
+    /// What it asks has no text; none in practice.
+    #[error("a step's question cannot be written: {0}")]
+    Encoding(serde_json::Error),
     /// The simulator's address is none.
     #[error("service.{service}: the simulator's address {source}")]
     Simulator {
@@ -364,6 +370,7 @@ fn bind(
         max_file_bytes: service.max_file_bytes,
         too_large: service.kind.too_large(),
         price: service.prices.of(step.action.model()),
+        identity: step.identity(service).map_err(BuildError::Encoding)?,
         call: access.call(step)?,
     })
 }

@@ -9,6 +9,7 @@ mod detail;
 pub mod docintel;
 pub mod entra;
 pub mod http;
+mod identity;
 pub mod openai;
 mod prompt;
 pub(crate) mod refusal;
@@ -31,6 +32,7 @@ use serde_json::Value;
 pub use crate::governor::{Bounds, Demand, Heard};
 pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
 pub use condition::Condition;
+pub use identity::Identity;
 pub(crate) use prompt::only_expression;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
 pub use scope::{ITEM, Path};
@@ -51,6 +53,13 @@ pub trait Service: Send + Sync {
 
     /// The file itself is needed, not only outputs of earlier steps.
     fn needs_content(&self) -> bool;
+
+    /// What this input makes of the request, the same for every input that makes the same of it;
+    /// none if there is no request to make of it, or nobody can tell. What the step's
+    /// configuration says is no part of it.
+    fn identity(&self, _input: &StepInput<'_>) -> Option<Identity> {
+        None
+    }
 
     /// What a call for this input would use; asked only where tokens are limited.
     fn demand(&self, _input: &StepInput<'_>) -> Demand {
