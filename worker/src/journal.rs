@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use filefleet_shared::{
     store::{Read, Store, StoreError},
     wire::Asked,
@@ -100,7 +101,7 @@ impl Journal {
     /// # Errors
     /// The store is away.
     pub(crate) async fn find(&self, key: Identity) -> Result<Option<Entry>, StoreError> {
-        let content = match self.store.read(&place(key), MAX_BYTES).await {
+        let content = match self.read(&place(key)).await {
             Ok(Read::Whole { content, .. }) => content,
             Ok(Read::Larger(bytes)) => {
                 tracing::warn!(%key, bytes, "an entry of the journal is too large to be one");
@@ -139,7 +140,7 @@ impl Journal {
         }
         let (place, until) = (place(key), Instant::now() + TRYING);
         loop {
-            let writing = self.store.write(&place, content.clone());
+            let writing = self.write(&place, content.clone());
             let error = match tokio::time::timeout_at(until, writing).await {
                 Ok(Ok(())) => return self.is_there(),
                 Ok(Err(error)) => error,
@@ -153,6 +154,20 @@ impl Journal {
             }
             sleep(AGAIN).await;
         }
+    }
+
+    async fn read(&self, place: &str) -> Result<Read, StoreError> {
+        let read = self.store.read(place, MAX_BYTES).await;
+        if matches!(read, Err(StoreError::Missing)) {
+            self.store.check_directory().await?;
+        }
+        read
+    }
+
+    /// Never makes the directory anew where it is not mounted.
+    async fn write(&self, place: &str, content: Bytes) -> Result<(), StoreError> {
+        self.store.check_directory().await?;
+        self.store.write(place, content).await
     }
 
     fn is_there(&self) {

@@ -95,10 +95,7 @@ impl Store {
     pub async fn read(&self, key: &str, limit: u64) -> Result<Read, StoreError> {
         let path = self.path(key)?;
         let until = Instant::now() + self.timeout;
-        let found = match self.within(until, self.client.get(&path)).await {
-            Err(StoreError::Missing) => return Err(self.missing().await),
-            found => found?,
-        };
+        let found = self.within(until, self.client.get(&path)).await?;
         if found.meta.size > limit {
             return Ok(Read::Larger(found.meta.size));
         }
@@ -120,6 +117,22 @@ impl Store {
         let payload = PutPayload::from_bytes(content);
         self.within(until, self.client.put(&path, payload)).await?;
         Ok(())
+    }
+
+    /// Tells a directory that is gone, as when it is no longer mounted, from one without the object
+    /// that was asked for. Amazon and Azure do so themselves.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDirectory`].
+    pub async fn check_directory(&self) -> Result<(), StoreError> {
+        match &self.place {
+            StorePlace::Directory(path)
+                if !matches!(tokio::fs::try_exists(path).await, Ok(true)) =>
+            {
+                Err(StoreError::NoDirectory)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// There is an object of exactly this key.
@@ -213,19 +226,6 @@ impl Store {
             modified: UnixMillis(millis.unwrap_or_default()),
             etag: etag.map(str::to_owned),
         })
-    }
-
-    /// Why there is no such object: a store of Amazon or Azure says so itself where all of it is
-    /// gone, a directory that is no longer mounted does not.
-    async fn missing(&self) -> StoreError {
-        match &self.place {
-            StorePlace::Directory(path)
-                if !matches!(tokio::fs::try_exists(path).await, Ok(true)) =>
-            {
-                StoreError::NoDirectory
-            }
-            _ => StoreError::Missing,
-        }
     }
 
     /// The key as it is: an object's name is not escaped.

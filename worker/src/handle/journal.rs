@@ -106,7 +106,15 @@ impl<'a> Attempts<'a> {
 
     /// The verdict of a step that the journal knows, as an error.
     async fn look_up(&mut self, journal: &Journal, request: Request) -> Result<(), Box<Verdict>> {
-        let verdict = match journal.find(request.key()).await {
+        let found = tokio::select! {
+            biased;
+            found = journal.find(request.key()) => found,
+            // A store may take its time to be away.
+            _ = self.draining.wait_for(|draining| *draining) => {
+                return Err(Box::new(Verdict::Release));
+            }
+        };
+        let verdict = match found {
             Ok(Some(Entry::Answer { output, .. })) => {
                 self.lane.stats.from_journal.add(1);
                 let usage = Usage {

@@ -1,6 +1,5 @@
 use std::{fs, path::PathBuf};
 
-use bytes::Bytes;
 use filefleet_shared::{
     config::StoreConfig,
     store::StorePlace,
@@ -326,7 +325,7 @@ async fn a_damaged_or_foreign_entry_is_no_answer_and_is_replaced() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_directory_that_is_gone_is_a_journal_that_is_away_and_one_that_is_back_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, root) = journal(&dir);
@@ -334,6 +333,8 @@ async fn a_directory_that_is_gone_is_a_journal_that_is_away_and_one_that_is_back
     journal.keep(key, &answer()).await;
     fs::rename(&root, dir.path().join("unmounted")).unwrap();
     assert!(journal.find(key).await.unwrap_err().may_pass());
+    journal.keep(Identity::of([&b"b"[..]]), &answer()).await;
+    assert!(!root.exists(), "made anew where nothing is mounted");
     fs::rename(dir.path().join("unmounted"), &root).unwrap();
     assert_eq!(journal.find(key).await.unwrap(), Some(answer()));
 }
