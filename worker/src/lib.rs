@@ -15,6 +15,7 @@ mod handle;
 mod inflight;
 mod input;
 mod outcome;
+mod pool;
 pub mod retry;
 mod route;
 pub mod service;

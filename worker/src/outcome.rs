@@ -101,16 +101,21 @@ pub(crate) fn go_on(
     }]))
 }
 
-/// The message that asks for the result of a call that was accepted.
+/// The message that asks for the result of a call that was accepted, by this deployment if the
+/// service has several.
 pub(crate) fn continued(
     context: &Context,
     message: &StepMessage,
     headers: &Headers,
     ended: Ended,
     accepted: &Accepted,
+    deployment: Option<&str>,
 ) -> Verdict {
     let now = UnixMillis::now();
     let mut following = message.continued(accepted.state.clone(), now);
+    if let Some(continuation) = &mut following.continuation {
+        continuation.deployment = deployment.map(str::to_owned);
+    }
     following.usage = ended.usage;
     following.by_service = by_service(message, &ended);
     let service = ended.service.as_deref().unwrap_or_default();

@@ -78,6 +78,9 @@ pub struct Continuation {
     pub state: Value,
     /// When the service accepted it, by the worker's clock.
     pub accepted: UnixMillis,
+    /// Which of the service's deployments accepted it, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
 }
 
 impl StepMessage {
@@ -109,6 +112,7 @@ impl StepMessage {
                 number: number.saturating_add(1),
                 state,
                 accepted,
+                deployment: None,
             }),
             ..self.clone()
         }

@@ -50,7 +50,8 @@ struct AskedAsWritten<'a> {
 
 #[derive(Serialize)]
 struct AskedChat<'a> {
-    /// The same model may be another one elsewhere. A rehearsal is answered by a simulator.
+    /// The same model may be another one elsewhere. Nowhere in particular: a rehearsal is answered
+    /// by a simulator, and a service with several deployments by any of them.
     url: Option<String>,
     model: &'a str,
     prompt: &'a str,
@@ -123,15 +124,18 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
         connect_timeout: _,
         max_file_bytes: _,
         kind,
+        deployments,
     } = service;
+    // Several deployments are said to give the same answers, so one more changes none of them.
+    let nowhere = rehearsal || !deployments.is_empty();
     let what = match (action, kind) {
         (Action::Chat(chat), ServiceKind::OpenAi(openai)) => {
-            What::Chat(asked_chat(chat, openai, rehearsal))
+            What::Chat(asked_chat(chat, openai, nowhere))
         }
         (action, kind) => What::Written(AskedAsWritten {
             action: action.key(),
             table: written.as_ref(),
-            of: asked_of(kind, rehearsal),
+            of: asked_of(kind, nowhere),
         }),
     };
     AskedStep {
@@ -141,9 +145,9 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
     }
 }
 
-/// Where an answer comes from.
-fn asked_of(kind: &ServiceKind, rehearsal: bool) -> Option<String> {
-    let real = |url: &Url| (!rehearsal).then(|| url.to_string());
+/// Where an answer comes from, if from one place.
+fn asked_of(kind: &ServiceKind, nowhere: bool) -> Option<String> {
+    let real = |url: &Url| (!nowhere).then(|| url.to_string());
     match kind {
         ServiceKind::OpenAi(openai) => real(openai.endpoint.base()),
         // With the version of the interface.
@@ -156,7 +160,7 @@ fn asked_of(kind: &ServiceKind, rehearsal: bool) -> Option<String> {
     }
 }
 
-fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) -> AskedChat<'a> {
+fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, nowhere: bool) -> AskedChat<'a> {
     let ChatConfig {
         model,
         prompt,
@@ -180,7 +184,7 @@ fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) 
         organization: _,
         max_tokens_field,
     } = openai;
-    let real = (!rehearsal).then_some(endpoint);
+    let real = (!nowhere).then_some(endpoint);
     let field =
         |endpoint: &Endpoint| max_tokens_field.unwrap_or_else(|| endpoint.max_tokens_field(model));
     AskedChat {

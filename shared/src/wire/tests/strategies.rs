@@ -98,7 +98,7 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
         file(),
         (outputs, btree_map(any::<String>(), stored(), 0..3)),
         usage(),
-        option::of((answer(), instant())),
+        option::of((answer(), instant(), option::of(any::<String>()))),
     )
         .prop_map(
             |(run, seq, [pipeline, step, service], file, (outputs, stored), usage, accepted)| {
@@ -112,7 +112,13 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
                 };
                 match accepted {
                     None => step,
-                    Some((state, at)) => step.continued(state, at),
+                    Some((state, at, deployment)) => {
+                        let mut step = step.continued(state, at);
+                        if let Some(continuation) = &mut step.continuation {
+                            continuation.deployment.clone_from(&deployment);
+                        }
+                        step
+                    }
                 }
             },
         )
