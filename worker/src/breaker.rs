@@ -85,6 +85,8 @@ pub struct Breaker {
 #[derive(Debug)]
 struct State {
     name: String,
+    /// The service has no other.
+    alone: bool,
     unreachable: u32,
     failed: u32,
     trips: u32,
@@ -103,8 +105,10 @@ impl Breaker {
     /// A closed breaker of these deployments, or of the service alone.
     #[must_use]
     pub fn new(deployments: Vec<String>) -> Self {
+        let alone = deployments.len() == 1;
         let state = |name| State {
             name,
+            alone,
             unreachable: 0,
             failed: 0,
             trips: 0,
@@ -281,10 +285,15 @@ impl State {
                 %service, wait_s, detail,
                 "service throttled: it asked to be left alone; its steps wait",
             );
-        } else {
+        } else if self.alone {
             tracing::error!(
                 %service, cause = kind.as_str(), detail,
                 "service paused: every file would fail; nothing is lost, fix it and it goes on",
+            );
+        } else {
+            tracing::error!(
+                %service, cause = kind.as_str(), detail,
+                "deployment paused: the others take its calls; fix it and it takes them again",
             );
         }
     }

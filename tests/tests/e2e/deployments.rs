@@ -112,7 +112,11 @@ fn one_that_is_wrong_or_down_stops_nothing() {
     Results::read(&place.out()).assert_exactly_once(200);
     assert_eq!(results::summary(&place.out())["succeeded"], 200, "{said}");
     assert_eq!(second.paid(), (200, 0));
-    assert!(said.contains("sim/d0"), "who is paused is not said: {said}");
+    for name in ["sim/d0", "sim/d1"] {
+        let paused = |line: &&str| line.contains("deployment paused") && line.contains(name);
+        let told = said.lines().find(paused);
+        assert!(told.is_some(), "that {name} is paused is not said: {said}");
+    }
 }
 
 #[test]
