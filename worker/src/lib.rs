@@ -16,6 +16,7 @@ mod inflight;
 mod input;
 mod journal;
 mod outcome;
+mod pool;
 pub mod retry;
 mod route;
 pub mod service;

@@ -103,18 +103,33 @@ pub(crate) fn go_on(
     }]))
 }
 
+/// A call that was accepted.
+#[derive(Debug)]
+pub(crate) struct Operation<'a> {
+    pub(crate) accepted: &'a Accepted,
+    /// Of this deployment, if the service has several.
+    pub(crate) deployment: Option<&'a str>,
+    /// What was asked, where the answer is to be kept.
+    pub(crate) asked: Option<Asked>,
+}
+
 /// The message that asks for the result of a call that was accepted.
 pub(crate) fn continued(
     context: &Context,
     message: &StepMessage,
     headers: &Headers,
     ended: Ended,
-    accepted: &Accepted,
-    asked: Option<Asked>,
+    operation: Operation<'_>,
 ) -> Verdict {
+    let Operation {
+        accepted,
+        deployment,
+        asked,
+    } = operation;
     let now = UnixMillis::now();
     let mut following = message.continued(accepted.state.clone(), now);
     if let Some(continuation) = &mut following.continuation {
+        continuation.deployment = deployment.map(str::to_owned);
         continuation.asked = asked;
     }
     following.usage = ended.usage;

@@ -78,6 +78,9 @@ pub struct Continuation {
     pub state: Value,
     /// When the service accepted it, by the worker's clock.
     pub accepted: UnixMillis,
+    /// Which of the service's deployments accepted it, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
     /// What was asked, so that the answer can be kept in the journal; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
@@ -126,6 +129,7 @@ impl StepMessage {
                 state,
                 accepted,
                 asked: None,
+                deployment: None,
             }),
             ..self.clone()
         }

@@ -287,7 +287,9 @@ fn a_full_message_has_every_property_of_its_schema() {
     step.usage.cost = Cost::from_billionths(1);
     step.by_service = BTreeMap::from([("ocr".to_owned(), step.usage)]);
     let mut step = step.continued(json!("operation"), UnixMillis(1));
-    step.continuation.as_mut().unwrap().asked = Some(Asked {
+    let continuation = step.continuation.as_mut().unwrap();
+    continuation.deployment = Some("east".to_owned());
+    continuation.asked = Some(Asked {
         step: "00".to_owned(),
         input: "00".to_owned(),
         joined: true,

@@ -6,6 +6,7 @@ mod again;
 mod bad_input;
 mod choices;
 mod collecting;
+mod deployments;
 mod examples;
 mod faults;
 mod fleet;

@@ -18,8 +18,8 @@ pub use action::Action;
 pub use pipeline::StepConfig;
 pub use quick::QuickConfig;
 pub use service::{
-    AzureConfig, CommandConfig, HttpConfig, OpenAiConfig, Price, Prices, Quotas, ServiceConfig,
-    ServiceKind,
+    AzureConfig, CommandConfig, DeploymentConfig, HttpConfig, OpenAiConfig, Price, Prices, Quotas,
+    ServiceConfig, ServiceKind,
 };
 
 /// A configuration that was checked: names exist, templates compile, numbers are in range.

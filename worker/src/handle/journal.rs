@@ -11,7 +11,8 @@ use super::{Attempts, CROWDED, SOON};
 use crate::{
     input::Loaded,
     journal::{Ahead, Begun, Entry, Flight, Journal, Request},
-    outcome,
+    outcome::{self, Operation},
+    pool::Deployment,
     service::{Accepted, Answer, CallError, Heard, Reply, StepInput},
 };
 
@@ -125,22 +126,33 @@ impl<'a> Attempts<'a> {
                 self.used.add(&usage);
                 self.succeeded(Answer { output, usage }).await
             }
-            Ok(Some(Entry::Accepted { state, at })) if UnixMillis::now().since(at) < JOINABLE => {
+            Ok(Some(Entry::Accepted {
+                state,
+                deployment,
+                at,
+            })) if self.can_join(deployment.as_deref(), at) => {
                 self.asking = Some(Asking {
                     request,
                     flight: None,
                     joined: true,
                 });
-                self.continued(&Accepted {
+                let accepted = Accepted {
                     state,
                     usage: Usage::default(),
                     check_after: SOON,
-                })
+                };
+                self.continued(&accepted, deployment.as_deref())
             }
             Ok(_) => return Ok(()),
             Err(error) => self.without_journal(&error),
         };
         Err(Box::new(verdict))
+    }
+
+    /// Its result is probably still there, at a deployment that is known here.
+    fn can_join(&self, deployment: Option<&str>, accepted: UnixMillis) -> bool {
+        self.lane.calls.place_of(deployment).is_some()
+            && UnixMillis::now().since(accepted) < JOINABLE
     }
 
     /// Puts the step off: without the journal, it might be paid again.
@@ -164,6 +176,10 @@ impl<'a> Attempts<'a> {
             },
             Reply::Accepted(accepted) => Entry::Accepted {
                 state: accepted.state.clone(),
+                deployment: self
+                    .called
+                    .and_then(Deployment::own_name)
+                    .map(str::to_owned),
                 at,
             },
         };
@@ -205,17 +221,15 @@ impl<'a> Attempts<'a> {
     }
 
     /// What was accepted is kept before its result is asked for, so that it is never paid again.
-    pub(super) fn continued(&self, accepted: &Accepted) -> Verdict {
+    pub(super) fn continued(&self, accepted: &Accepted, deployment: Option<&str>) -> Verdict {
         let headers = &self.envelope.headers;
         let asking = self.asking.as_ref();
         let asked = asking.map(|asking| asking.request.asked(asking.joined));
-        outcome::continued(
-            self.context,
-            self.message,
-            headers,
-            self.ended(),
+        let operation = Operation {
             accepted,
+            deployment,
             asked,
-        )
+        };
+        outcome::continued(self.context, self.message, headers, self.ended(), operation)
     }
 }

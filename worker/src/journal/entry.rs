@@ -29,6 +29,8 @@ pub(crate) enum Entry {
     Accepted {
         /// What the service calls the operation.
         state: Value,
+        /// Which of the service's deployments has it, where it has several.
+        deployment: Option<String>,
         /// When it was accepted.
         at: UnixMillis,
     },
@@ -114,7 +116,11 @@ mod tests {
         let state = json!("id");
         for entry in [
             Entry::Answer { output, usage, at },
-            Entry::Accepted { state, at },
+            Entry::Accepted {
+                state,
+                deployment: Some("east".to_owned()),
+                at,
+            },
             Entry::Lost { at },
         ] {
             let content = entry.encode(key("a")).unwrap();

@@ -354,3 +354,27 @@ async fn an_answer_that_cannot_be_kept_is_waited_for_once_and_not_for_long() {
     journal.keep(key, &answer()).await;
     assert!(begun.elapsed() - first < AGAIN);
 }
+
+#[test]
+fn it_does_not_matter_which_deployment_answers_but_which_service_they_are_of_does() {
+    let of = |deployments: &[(&str, &str)]| {
+        let endpoint = "endpoint = \"https://api.openai.com/v1\"\n";
+        let text = CHAT.replacen(endpoint, "", 1);
+        let tables = deployments.iter().map(|(name, more)| {
+            format!(
+                "[[service.gpt.deployments]]\nname = \"{name}\"\n\
+                 endpoint = \"https://{name}.example.com/v1\"\n{more}\n"
+            )
+        });
+        let text = text + &tables.collect::<String>();
+        key(&text, &letter("a.txt"), b"hello")
+    };
+    let first = of(&[("east", ""), ("west", "models = { m = \"mini\" }")]);
+    assert_eq!(of(&[("east", "weight = 3"), ("north", "")]), first);
+    assert_eq!(of(&[("east", "")]), first);
+    assert_ne!(of(&[("west", ""), ("east", "")]), first);
+    assert_ne!(
+        of(&[("east", "models = { m = \"mini\" }"), ("west", "")]),
+        first
+    );
+}

@@ -1,6 +1,7 @@
 //! AI services: one small trait, errors named by what the caller does.
 
 pub mod azure;
+mod bound;
 mod catalog;
 pub mod chunk;
 pub mod command;
@@ -10,6 +11,7 @@ pub mod docintel;
 pub mod entra;
 pub mod http;
 mod identity;
+mod limits;
 pub mod openai;
 mod prompt;
 pub(crate) mod refusal;
@@ -30,9 +32,11 @@ use filefleet_shared::wire::{StepMessage, Usage};
 use serde_json::Value;
 
 pub use crate::governor::{Bounds, Demand, Heard};
-pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
+pub use bound::BoundStep;
+pub use catalog::{BuildError, BuildErrors, Catalog, CatalogOptions};
 pub use condition::Condition;
 pub use identity::Identity;
+pub use limits::{DeploymentLimits, ServiceLimits};
 pub(crate) use prompt::only_expression;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
 pub use scope::{ITEM, Path};

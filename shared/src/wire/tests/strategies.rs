@@ -108,7 +108,12 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
         file(),
         (outputs, btree_map(any::<String>(), stored(), 0..3)),
         usage(),
-        option::of((answer(), instant(), option::of(asked()))),
+        option::of((
+            answer(),
+            instant(),
+            option::of(any::<String>()),
+            option::of(asked()),
+        )),
     )
         .prop_map(
             |(run, seq, [pipeline, step, service], file, (outputs, stored), usage, accepted)| {
@@ -122,10 +127,11 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
                 };
                 match accepted {
                     None => step,
-                    Some((state, at, asked)) => {
+                    Some((state, at, deployment, asked)) => {
                         let mut step = step.continued(state, at);
                         if let Some(continuation) = &mut step.continuation {
-                            continuation.asked = asked;
+                            continuation.deployment.clone_from(&deployment);
+                            continuation.asked.clone_from(&asked);
                         }
                         step
                     }

@@ -80,6 +80,18 @@ impl Action {
         }
     }
 
+    /// The same, of another model, where it names one.
+    pub(crate) fn with_model(&self, model: &str) -> Self {
+        let mut other = self.clone();
+        match &mut other {
+            Self::Chat(chat) => model.clone_into(&mut chat.model),
+            Self::Embed(embed) => model.clone_into(&mut embed.model),
+            Self::Read(read) => model.clone_into(&mut read.model),
+            Self::Look(_) | Self::Index(_) | Self::Query(_) | Self::Request(_) | Self::Run(_) => {}
+        }
+        other
+    }
+
     /// The key of its table.
     pub(super) fn key(&self) -> &'static str {
         match self {
