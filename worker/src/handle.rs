@@ -215,8 +215,8 @@ impl<'a> Attempts<'a> {
                 return self.later(CROWDED, "retry_budget");
             }
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(reply)) => {
-                    self.keep(&reply).await;
+                Called::Answered(Ok(mut reply)) => {
+                    self.keep(&mut reply).await;
                     return match reply {
                         Reply::Answered(answer) => self.succeeded(answer).await,
                         Reply::Accepted(accepted) => {

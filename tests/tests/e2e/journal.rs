@@ -177,6 +177,31 @@ fn wait(time: Duration) {
     }
 }
 
+#[test]
+fn files_that_wait_for_an_equal_one_neither_hold_up_a_drain_nor_their_delivery() {
+    let (place, sim) = (Place::new(), Sim::with_latency(4_000));
+    fill(&place, 40, 40, "txt");
+    let more = format!("{JOURNAL}[retry]\nbase = \"100ms\"\nhold = \"1s\"\n");
+    place.configure(&sim.url(), IN_FLIGHT, &more);
+    let args = ["run", "files", "-o", "out"];
+    let mut run = place.filefleet("stopped", &args);
+    let start = Instant::now();
+    while sim.stats()["in_flight"] == 0 {
+        assert!(start.elapsed() < LIMIT, "no call");
+        pause();
+    }
+    // So long that some were put off.
+    wait(Duration::from_secs(2));
+    let stopped = Instant::now();
+    run.signal("TERM");
+    assert_eq!(run.wait(LIMIT), 3, "{}", run.log());
+    assert!(stopped.elapsed() < Duration::from_secs(15), "{}", run.log());
+    place.ends_with(0, "again", &args);
+    Results::read(&place.out()).assert_exactly_once(40);
+    assert_eq!(sim.paid().0, 1);
+    assert_usage(&place.out(), 1, 39, 0.0);
+}
+
 /// Paid calls, and repeated ones, of files whose workers and broker are killed.
 fn answers_of_a_killed_fleet(more: &str) -> (u64, u64) {
     const FILES: usize = 300;

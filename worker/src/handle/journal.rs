@@ -163,14 +163,15 @@ impl<'a> Attempts<'a> {
     }
 
     /// Keeps what was paid, before anything is decided about the step.
-    pub(super) async fn keep(&mut self, reply: &Reply) {
+    pub(super) async fn keep(&mut self, reply: &mut Reply) {
         let (Some(journal), Some(asking)) = (&self.context.journal, &mut self.asking) else {
             return;
         };
         let at = UnixMillis::now();
         let entry = match reply {
+            // Moved, not copied: it may be large.
             Reply::Answered(Answer { output, usage }) => Entry::Answer {
-                output: output.clone(),
+                output: std::mem::take(output),
                 usage: *usage,
                 at,
             },
@@ -184,6 +185,9 @@ impl<'a> Attempts<'a> {
             },
         };
         journal.keep(asking.request.key(), &entry).await;
+        if let (Reply::Answered(answer), Entry::Answer { output, .. }) = (reply, entry) {
+            answer.output = output;
+        }
         // Those who wait find it from here on.
         asking.flight = None;
     }
