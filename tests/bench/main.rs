@@ -10,6 +10,7 @@
 mod bare;
 mod embed;
 mod publish;
+mod quirks;
 mod quota;
 mod rehearse;
 mod speed;
@@ -32,11 +33,12 @@ usage: bench [NAME ...]      all of them without a name
   tokens   a quota of tokens, and one of requests beside it
   churn    4 workers, then 16, then 2
   halved   the quota is halved meanwhile, or was configured twice too high
-  knee     the best number of calls in flight, found against known";
+  knee     the best number of calls in flight, found against known
+  quirks   what services say of a refusal that is no use: 429s and time to a plain one";
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 11] = [
+const ALL: [(&str, Measurement); 12] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
@@ -48,6 +50,7 @@ const ALL: [(&str, Measurement); 11] = [
     ("churn", quota::churn),
     ("halved", quota::wrong),
     ("knee", quota::knee),
+    ("quirks", quirks::measure),
 ];
 
 fn main() -> ExitCode {
