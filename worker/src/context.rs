@@ -19,6 +19,7 @@ use crate::{
     breaker::Breaker,
     budget::Budget,
     call::Call,
+    journal::Journal,
     pool::Pool,
     retry::{RetryBudget, RetryPolicy},
     service::Catalog,
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) roots: Arc<Roots>,
     /// Where outputs are that do not fit into a message.
     pub(crate) scratch: Option<Spill>,
+    /// Where answers are kept that were paid.
+    pub(crate) journal: Option<Journal>,
     /// When to try again.
     pub(crate) retry: RetryPolicy,
     /// File bytes in memory, in units of [`crate::input::UNIT`].
@@ -104,6 +107,8 @@ pub struct Stats {
     pub calls: Counter,
     /// Calls that decided about their file: it succeeded, or was refused for good.
     pub answered: Counter,
+    /// Answers that came from the journal, without a call.
+    pub from_journal: Counter,
     /// Calls repeated after a wait in the worker.
     pub retries: Counter,
     /// Calls that a service refused as one too many.

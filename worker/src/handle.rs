@@ -2,6 +2,7 @@
 
 mod call;
 mod file;
+mod journal;
 mod scratch;
 mod told;
 mod way;
@@ -15,13 +16,16 @@ use filefleet_shared::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use self::call::{Called, Rerouted};
+use self::{
+    call::{Called, Rerouted},
+    journal::Asking,
+};
 use crate::{
     context::{Context, Lane},
     outcome::{self, Ended},
     pool::Deployment,
     retry::RetryPolicy,
-    service::{Accepted, BoundStep, CallError, Reply},
+    service::{BoundStep, CallError, Reply},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -84,6 +88,7 @@ pub(crate) async fn handle(
         call_ms: 0,
         input_changed: false,
         forgives: false,
+        asking: None,
         draining,
         message: &message,
         input: Cow::Borrowed(&message),
@@ -184,6 +189,8 @@ struct Attempts<'a> {
     input_changed: bool,
     /// The call was made to see whether its service is back.
     forgives: bool,
+    /// What may be kept in the journal.
+    asking: Option<Asking>,
     draining: watch::Receiver<bool>,
     /// The one deployment that has accepted the step.
     place: Option<usize>,
@@ -199,21 +206,24 @@ impl<'a> Attempts<'a> {
             Ok(budget) => budget,
             Err(verdict) => return *verdict,
         };
-        let loaded = match self.read_file().await {
+        let loaded = match self.recall().await {
             Ok(loaded) => loaded,
             Err(verdict) => return *verdict,
         };
-        self.input_changed = loaded.changed;
         loop {
             if self.is_repeated() && !self.lane.retries.take() {
                 return self.later(CROWDED, "retry_budget");
             }
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(Reply::Answered(answer))) => {
-                    return self.succeeded(answer).await;
-                }
-                Called::Answered(Ok(Reply::Accepted(accepted))) => {
-                    return self.continued(&accepted);
+                Called::Answered(Ok(mut reply)) => {
+                    self.keep(&mut reply).await;
+                    return match reply {
+                        Reply::Answered(answer) => self.succeeded(answer).await,
+                        Reply::Accepted(accepted) => {
+                            let deployment = self.called.and_then(Deployment::own_name);
+                            self.continued(&accepted, deployment)
+                        }
+                    };
                 }
                 Called::Answered(Err(error)) => error,
                 // Handing back is free where nothing was tried; else the attempts must travel.
@@ -243,7 +253,10 @@ impl<'a> Attempts<'a> {
                     }
                     return self.later(SOON, kind.as_str());
                 }
-                Decision::Fail { cause, detail } => return self.failed(&cause, detail),
+                Decision::Fail { cause, detail } => {
+                    let anew = self.lost().await;
+                    return anew.unwrap_or_else(|| self.failed(&cause, detail));
+                }
             }
         }
     }
@@ -337,21 +350,6 @@ impl<'a> Attempts<'a> {
             ..self.ended()
         };
         outcome::failed(self.context, self.message, &self.envelope.headers, ended)
-    }
-
-    /// What was accepted is kept before its result is asked for, so that it is never paid again.
-    fn continued(&self, accepted: &Accepted) -> Verdict {
-        let headers = &self.envelope.headers;
-        let deployment = self.called.and_then(Deployment::own_name);
-        let ended = self.ended();
-        outcome::continued(
-            self.context,
-            self.message,
-            headers,
-            ended,
-            accepted,
-            deployment,
-        )
     }
 }
 

@@ -14,6 +14,7 @@ mod governor;
 mod handle;
 mod inflight;
 mod input;
+mod journal;
 mod outcome;
 mod pool;
 pub mod retry;

@@ -6,6 +6,7 @@ use filefleet_shared::{
     broker::{Broker, BrokerError, Queue, polls_of},
     files::Roots,
     scratch::Scratch,
+    store::Store,
     wire::{ControlRecord, FleetState, Pill},
 };
 use tokio::{
@@ -22,6 +23,7 @@ use crate::{
     fleet::Fleet,
     inflight::InFlight,
     input,
+    journal::Journal,
     pool::Pool,
     retry::{RetryBudget, RetryPolicy},
     service::{Bounds, Catalog, ServiceLimits},
@@ -50,6 +52,8 @@ pub struct WorkerSettings {
     pub calls: Option<mpsc::Sender<Call>>,
     /// Where outputs go that do not fit into a message.
     pub scratch: Option<Scratch>,
+    /// Where answers are kept, so that the same request is not paid again.
+    pub journal: Option<Store>,
 }
 
 /// Why a worker left.
@@ -143,6 +147,7 @@ impl Worker {
             catalog,
             roots: Arc::new(roots),
             scratch: settings.scratch.map(Spill::new),
+            journal: settings.journal.map(Journal::new),
             retry: settings.retry,
             bytes: Semaphore::new(bytes_total as usize),
             bytes_total,

@@ -10,6 +10,7 @@ mod deployments;
 mod examples;
 mod faults;
 mod fleet;
+mod journal;
 mod knowledge;
 mod money;
 mod operations;

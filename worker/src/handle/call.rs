@@ -77,6 +77,7 @@ impl Attempts<'_> {
         if result.is_ok() && self.is_repeated() {
             self.lane.retries.was_worth_it();
         }
+        used = self.own(used, &result);
         used.cost = used.cost.plus(price.of(&used));
         self.context.budget.spend(used.cost);
         self.usage.add(&used);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{BuildError, Condition, Service, catalog::Access};
+use super::{BuildError, Condition, Identity, Service, catalog::Access};
 use crate::{
     config::{DeploymentConfig, Price, ServiceConfig, StepConfig},
     retry::RetryPolicy,
@@ -27,6 +27,9 @@ pub struct BoundStep {
     pub max_file_bytes: u64,
     /// The word for that.
     pub too_large: &'static str,
+    /// What its answers are found by in a journal, beside each file's request; none if they are
+    /// not kept.
+    pub identity: Option<Identity>,
     /// What to call.
     pub call: Arc<dyn Service>,
     /// What that costs.
@@ -109,6 +112,7 @@ pub(super) fn bind(
         retry: step.retry.clone(),
         max_file_bytes: service.max_file_bytes,
         too_large: service.kind.too_large(),
+        identity: step.identity(service).map_err(BuildError::Encoding)?,
         call,
         price,
         others: calls.collect(),

@@ -78,6 +78,9 @@ pub enum BuildError {
         /// Why.
         source: reqwest::Error,
     },
+    /// What it asks has no text; none in practice.
+    #[error("a step's question cannot be written: {0}")]
+    Encoding(serde_json::Error),
     /// The simulator's address is none.
     #[error("service.{service}: the simulator's address {source}")]
     Simulator {

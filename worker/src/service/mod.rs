@@ -10,6 +10,7 @@ mod detail;
 pub mod docintel;
 pub mod entra;
 pub mod http;
+mod identity;
 mod limits;
 pub mod openai;
 mod prompt;
@@ -34,6 +35,7 @@ pub use crate::governor::{Bounds, Demand, Heard};
 pub use bound::BoundStep;
 pub use catalog::{BuildError, BuildErrors, Catalog, CatalogOptions};
 pub use condition::Condition;
+pub use identity::Identity;
 pub use limits::{DeploymentLimits, ServiceLimits};
 pub(crate) use prompt::only_expression;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
@@ -55,6 +57,13 @@ pub trait Service: Send + Sync {
 
     /// The file itself is needed, not only outputs of earlier steps.
     fn needs_content(&self) -> bool;
+
+    /// What this input makes of the request, the same for every input that makes the same of it;
+    /// none if there is no request to make of it, or nobody can tell. What the step's
+    /// configuration says is no part of it.
+    fn identity(&self, _input: &StepInput<'_>) -> Option<Identity> {
+        None
+    }
 
     /// What a call for this input would use; asked only where tokens are limited.
     fn demand(&self, _input: &StepInput<'_>) -> Demand {
