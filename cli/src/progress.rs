@@ -25,12 +25,23 @@ pub(crate) struct Moment {
     pub(crate) in_flight: u64,
     /// Tokens of prompts and answers.
     pub(crate) tokens: u64,
+    /// Answers that came from the journal.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) from_journal: u64,
     /// What they cost, where prices are known.
     #[serde(skip_serializing_if = "Cost::is_zero")]
     pub(crate) cost: Cost,
     /// Services that are paused, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) paused: Vec<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes the field by reference"
+)]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Moment {
@@ -164,6 +175,9 @@ impl Progress {
             if let Ok(seconds) = seconds {
                 say(format!("{} left", humantime::format_duration(seconds)));
             }
+        }
+        if moment.from_journal > 0 {
+            say(format!("{} from the journal", moment.from_journal));
         }
         if moment.tokens > 0 {
             say(format!("{} tokens", moment.tokens));

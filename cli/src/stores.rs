@@ -100,6 +100,14 @@ pub(crate) fn scratch(config: Option<&StoreConfig>) -> Result<Option<Scratch>, C
         .map(|store| store.map(Scratch::new))
 }
 
+/// The journal of a configuration.
+///
+/// # Errors
+/// Its settings are not complete.
+pub(crate) fn journal(config: Option<&StoreConfig>) -> Result<Option<Store>, CommandError> {
+    config.map(open).transpose()
+}
+
 /// A scratch store in the state of a run on this machine. What other runs have left there is
 /// removed: they are complete, or given up.
 ///

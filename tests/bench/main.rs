@@ -12,6 +12,7 @@ mod bare;
 mod down;
 mod embed;
 mod publish;
+mod quirks;
 mod quota;
 mod rehearse;
 mod speed;
@@ -36,11 +37,12 @@ usage: bench [NAME ...]      all of them without a name
   halved   the quota is halved meanwhile, or was configured twice too high
   knee     the best number of calls in flight, found against known
   down     a service that is down for 2 minutes: calls meanwhile, time to full speed
-  backoff  100,000 steps that wait to be tried again: memory of the worker";
+  backoff  100,000 steps that wait to be tried again: memory of the worker
+  quirks   what services say of a refusal that is no use: 429s and time to a plain one";
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 13] = [
+const ALL: [(&str, Measurement); 14] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
@@ -54,6 +56,7 @@ const ALL: [(&str, Measurement); 13] = [
     ("knee", quota::knee),
     ("down", down::measure),
     ("backoff", backoff::measure),
+    ("quirks", quirks::measure),
 ];
 
 fn main() -> ExitCode {

@@ -10,17 +10,19 @@ use filefleet_shared::{
 use crate::{
     context::{Context, Lane},
     governor::{LONGEST, Permit},
+    pool::Deployment,
     service::{CallError, Reply},
 };
 
-/// Tells the lane's breaker, governor and counters how a call ended; what it used.
+/// Tells the deployment's breaker and governor, and the lane's counters, how a call ended; what it
+/// used.
 ///
 /// `continues` is true of a question for the result of a call that was counted when it was made;
 /// `paid` is for answers that were not the last of the call.
 pub(crate) fn account(
     context: &Context,
     lane: &Lane,
-    permit: Permit<'_>,
+    (deployment, permit): (Deployment<'_>, Permit<'_>),
     result: &Result<Reply, CallError>,
     continues: bool,
     paid: &Usage,
@@ -33,7 +35,10 @@ pub(crate) fn account(
         lane.stats.answered.add(1);
         lane.retries.succeeded();
     }
-    judge(context, lane, permit, result, &used);
+    if matches!(result, Err(CallError::RateLimited { .. })) {
+        lane.stats.throttled.add(1);
+    }
+    judge(context, deployment, permit, result, &used);
     // The one was counted when it was made.
     lane.stats.calls.add(used.calls.saturating_sub(1));
     lane.stats.input_tokens.add(used.input_tokens);
@@ -87,35 +92,36 @@ fn used(result: &Result<Reply, CallError>, continues: bool, paid: &Usage) -> Usa
 
 fn judge(
     context: &Context,
-    lane: &Lane,
+    deployment: Deployment<'_>,
     permit: Permit<'_>,
     result: &Result<Reply, CallError>,
     used: &Usage,
 ) {
+    let circuit = deployment.circuit();
     match result {
         Ok(_) => {
+            // Before the permit lets another call in.
+            circuit.answered();
             permit.answered(used);
-            lane.breaker.answered();
         }
         Err(CallError::RateLimited {
             retry_after,
             detail,
         }) => {
-            lane.stats.throttled.add(1);
             let asked = retry_after.map(|asked| asked.min(context.retry.cap));
-            throttled(context, lane, permit, asked, detail);
+            throttled(context, deployment, permit, asked, detail);
         }
         // Nothing was sent.
         Err(CallError::Rejected { usage, .. }) if usage.calls == 0 => {}
         Err(CallError::Rejected { .. } | CallError::Pending { .. }) => {
+            circuit.answered();
             permit.answered(used);
-            lane.breaker.answered();
         }
-        Err(CallError::Unreachable(detail)) => lane.breaker.unreachable(detail),
+        Err(CallError::Unreachable(detail)) => circuit.unreachable(detail),
         Err(
             error
             @ (CallError::Overloaded { .. } | CallError::Malformed(_) | CallError::Timeout(_)),
-        ) => lane.breaker.failed(&error.to_string()),
+        ) => circuit.failed(&error.to_string()),
         // The verdict trips the breaker.
         Err(
             CallError::Unauthorized(_) | CallError::Misconfigured(_) | CallError::QuotaExhausted(_),
@@ -126,7 +132,7 @@ fn judge(
 /// The service wants to be left alone: all workers should know if it is for long.
 fn throttled(
     context: &Context,
-    lane: &Lane,
+    deployment: Deployment<'_>,
     permit: Permit<'_>,
     asked: Option<Duration>,
     detail: &str,
@@ -135,19 +141,22 @@ fn throttled(
         let now = UnixMillis::now();
         let record = ControlRecord::Throttled(Throttled {
             v: VERSION,
-            service: lane.name.clone(),
+            service: deployment.name().to_owned(),
             until: now.after(wait),
             by: context.worker.clone(),
             at: now,
         });
         // A full queue of them has told enough.
         if context.announce.try_send(record).is_err() {
-            tracing::debug!(service = %lane.name, "other workers are not told of a throttling");
+            tracing::debug!(
+                service = deployment.name(),
+                "other workers are not told of a throttling"
+            );
         }
     }
     match asked.filter(|asked| *asked > LONGEST) {
-        Some(wait) => lane.breaker.throttled(wait, detail),
-        None => lane.breaker.answered(),
+        Some(wait) => deployment.circuit().throttled(wait, detail),
+        None => deployment.circuit().answered(),
     }
 }
 

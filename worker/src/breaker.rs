@@ -1,7 +1,7 @@
 //! A breaker per service: what would fail every file pauses the service, loudly, and probes.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -73,31 +73,60 @@ const FORGIVEN: Duration = Duration::from_secs(180);
 /// First time between a pause and its probe, where the service may come back by itself.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The breaker of one service in one worker.
+/// The breaker of one service in one worker, with a circuit for each of its deployments. The service
+/// is paused while all of them are.
 #[derive(Debug)]
 pub struct Breaker {
-    service: String,
-    counts: Mutex<Counts>,
+    states: Mutex<Vec<State>>,
     paused: watch::Sender<Option<Pause>>,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
+/// What is known of one deployment.
+#[derive(Debug)]
+struct State {
+    name: String,
+    /// The service has no other.
+    alone: bool,
     unreachable: u32,
     failed: u32,
     trips: u32,
     answered: bool,
+    pause: Option<Pause>,
+}
+
+/// One deployment's part of a [`Breaker`].
+#[derive(Clone, Copy, Debug)]
+pub struct Circuit<'a> {
+    breaker: &'a Breaker,
+    deployment: usize,
 }
 
 impl Breaker {
-    /// A closed breaker.
+    /// A closed breaker of these deployments, or of the service alone.
     #[must_use]
-    pub fn new(service: String) -> Self {
-        let (paused, _) = watch::channel(None);
+    pub fn new(deployments: Vec<String>) -> Self {
+        let alone = deployments.len() == 1;
+        let state = |name| State {
+            name,
+            alone,
+            unreachable: 0,
+            failed: 0,
+            trips: 0,
+            answered: false,
+            pause: None,
+        };
         Self {
-            service,
-            counts: Mutex::default(),
-            paused,
+            states: Mutex::new(deployments.into_iter().map(state).collect()),
+            paused: watch::Sender::default(),
+        }
+    }
+
+    /// The part of a deployment, by its place among them.
+    #[must_use]
+    pub fn circuit(&self, deployment: usize) -> Circuit<'_> {
+        Circuit {
+            breaker: self,
+            deployment,
         }
     }
 
@@ -113,184 +142,162 @@ impl Breaker {
         self.paused.borrow().is_some()
     }
 
-    /// A call may be made: the service is not paused, or it is time to probe it.
-    #[must_use]
-    pub fn may_call(&self) -> bool {
-        self.paused
-            .borrow()
-            .as_ref()
-            .is_none_or(|pause| pause.until <= Instant::now())
+    fn lock(&self) -> MutexGuard<'_, Vec<State>> {
+        // Whole after every operation.
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what the deployments are together.
+    fn publish(&self, states: &[State]) {
+        let together = pause_of(states);
+        self.paused.send_if_modified(|known| {
+            let changed = *known != together;
+            *known = together;
+            changed
+        });
+    }
+}
+
+/// The pause of a service: none while one of its deployments has none.
+fn pause_of(states: &[State]) -> Option<Pause> {
+    let pauses: Option<Vec<&Pause>> = states.iter().map(|state| state.pause.as_ref()).collect();
+    let pauses = pauses?;
+    // What comes back by itself tells more than what a person must mend.
+    let first = pauses
+        .iter()
+        .min_by_key(|pause| (pause.kind.needs_a_person(), pause.until))?;
+    Some(Pause {
+        since: pauses.iter().map(|pause| pause.since).max()?,
+        until: pauses.iter().map(|pause| pause.until).min()?,
+        answered_before: states.iter().any(|state| state.answered),
+        ..Pause::clone(first)
+    })
+}
+
+impl Circuit<'_> {
+    /// When a call may be made: at once, or when it is time to probe. And whether it is a probe.
+    pub(crate) fn ready_at(self) -> (Option<Instant>, bool) {
+        self.read(|state| match &state.pause {
+            None => (None, false),
+            Some(pause) => (Some(pause.until), true),
+        })
+        .unwrap_or_default()
     }
 
     /// A call that is made now and fails is no fault of its file.
     #[must_use]
-    pub fn forgives(&self) -> bool {
-        self.paused
-            .borrow()
-            .as_ref()
-            .is_some_and(|pause| pause.since.elapsed() < FORGIVEN)
+    pub fn forgives(self) -> bool {
+        let lately = |pause: &Pause| pause.since.elapsed() < FORGIVEN;
+        self.read(|state| state.pause.as_ref().is_some_and(lately))
+            .unwrap_or_default()
     }
 
-    /// The service answered a call, well or badly: it is there, and takes the key.
-    pub fn answered(&self) {
-        {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.unreachable = 0;
-            counts.failed = 0;
-            counts.trips = 0;
-            counts.answered = true;
-        }
-        let resumed = self.paused.send_if_modified(|pause| pause.take().is_some());
-        if resumed {
-            tracing::info!(service = %self.service, "service resumed");
-        }
-    }
-
-    /// No connection; pauses the service after several in a row.
-    pub fn unreachable(&self, detail: &str) {
-        let many = {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.unreachable = counts.unreachable.saturating_add(1);
-            counts.unreachable >= UNREACHABLE_IN_A_ROW
-        };
-        if many || self.is_open() {
-            self.trip(PauseKind::Unreachable, detail);
-        }
-    }
-
-    /// A call failed at the service; pauses it after many in a row. Each failure still costs its
-    /// step an attempt: a file that makes its service fail must come to an end.
-    pub fn failed(&self, detail: &str) {
-        let many = {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            counts.unreachable = 0;
-            counts.failed = counts.failed.saturating_add(1);
-            counts.failed >= FAILED_IN_A_ROW
-        };
-        if many || self.is_open() {
-            self.trip(PauseKind::Failing, detail);
-        }
-    }
-
-    /// Pauses the service. Calls that were in flight at a trip belong to that same trip.
-    pub fn trip(&self, kind: PauseKind, detail: &str) {
-        self.trip_at(Instant::now(), kind, detail, None);
-    }
-
-    /// The service asked to be left alone for so long.
-    pub fn throttled(&self, wait: Duration, detail: &str) {
-        self.trip_at(Instant::now(), PauseKind::Throttled, detail, Some(wait));
-    }
-
-    fn trip_at(&self, now: Instant, kind: PauseKind, detail: &str, asked: Option<Duration>) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut begins = false;
-        self.paused.send_if_modified(|pause| {
-            if pause.as_ref().is_some_and(|pause| pause.until > now) {
-                return false;
+    /// It answered a call, well or badly: it is there, and takes the key.
+    pub fn answered(self) {
+        self.change(|state| {
+            state.unreachable = 0;
+            state.failed = 0;
+            state.trips = 0;
+            state.answered = true;
+            if state.pause.take().is_some() {
+                tracing::info!(service = %state.name, "service resumed");
             }
-            counts.trips = counts.trips.saturating_add(1);
-            let grown = SHORTEST.saturating_mul(1 << (counts.trips - 1).min(8));
-            let delay = match asked {
-                Some(asked) => asked,
-                None if kind.needs_a_person() => LONGEST,
-                None => grown.min(LONGEST_AWAY),
-            };
-            begins = pause.is_none();
-            let since = pause.as_ref().map_or(now, |pause| pause.since);
-            *pause = Some(Pause {
-                kind,
-                detail: detail.to_owned(),
-                since,
-                until: now + delay,
-                answered_before: counts.answered,
-            });
-            true
         });
-        drop(counts);
+    }
+
+    /// No connection; pauses it after several in a row.
+    pub fn unreachable(self, detail: &str) {
+        self.change(|state| {
+            state.unreachable = state.unreachable.saturating_add(1);
+            if state.unreachable >= UNREACHABLE_IN_A_ROW || state.pause.is_some() {
+                state.trip(Instant::now(), PauseKind::Unreachable, detail, None);
+            }
+        });
+    }
+
+    /// A call failed there; pauses it after many in a row. Each failure still costs its step an
+    /// attempt: a file that makes its service fail must come to an end.
+    pub fn failed(self, detail: &str) {
+        self.change(|state| {
+            state.unreachable = 0;
+            state.failed = state.failed.saturating_add(1);
+            if state.failed >= FAILED_IN_A_ROW || state.pause.is_some() {
+                state.trip(Instant::now(), PauseKind::Failing, detail, None);
+            }
+        });
+    }
+
+    /// Pauses it. Calls that were in flight at a trip belong to that same trip.
+    pub fn trip(self, kind: PauseKind, detail: &str) {
+        self.change(|state| state.trip(Instant::now(), kind, detail, None));
+    }
+
+    /// It asked to be left alone for so long.
+    pub fn throttled(self, wait: Duration, detail: &str) {
+        let kind = PauseKind::Throttled;
+        self.change(|state| state.trip(Instant::now(), kind, detail, Some(wait)));
+    }
+
+    fn read<T>(self, read: impl FnOnce(&State) -> T) -> Option<T> {
+        self.breaker.lock().get(self.deployment).map(read)
+    }
+
+    fn change(self, change: impl FnOnce(&mut State)) {
+        let mut states = self.breaker.lock();
+        if let Some(state) = states.get_mut(self.deployment) {
+            change(state);
+        }
+        self.breaker.publish(&states);
+    }
+}
+
+impl State {
+    fn trip(&mut self, now: Instant, kind: PauseKind, detail: &str, asked: Option<Duration>) {
+        if self.pause.as_ref().is_some_and(|pause| pause.until > now) {
+            return;
+        }
+        self.trips = self.trips.saturating_add(1);
+        let grown = SHORTEST.saturating_mul(1 << (self.trips - 1).min(8));
+        let delay = match asked {
+            Some(asked) => asked,
+            None if kind.needs_a_person() => LONGEST,
+            None => grown.min(LONGEST_AWAY),
+        };
         // A probe that fails prolongs what is known already.
-        if begins && kind == PauseKind::Throttled {
-            let wait = asked.unwrap_or_default();
+        if self.pause.is_none() {
+            self.report(kind, detail, asked);
+        }
+        let since = self.pause.as_ref().map_or(now, |pause| pause.since);
+        self.pause = Some(Pause {
+            kind,
+            detail: detail.to_owned(),
+            since,
+            until: now + delay,
+            answered_before: self.answered,
+        });
+    }
+
+    fn report(&self, kind: PauseKind, detail: &str, asked: Option<Duration>) {
+        let service = &self.name;
+        if kind == PauseKind::Throttled {
+            let wait_s = asked.unwrap_or_default().as_secs();
             tracing::warn!(
-                service = %self.service, wait_s = wait.as_secs(), detail,
+                %service, wait_s, detail,
                 "service throttled: it asked to be left alone; its steps wait",
             );
-        } else if begins {
+        } else if self.alone {
             tracing::error!(
-                service = %self.service, cause = kind.as_str(), detail,
+                %service, cause = kind.as_str(), detail,
                 "service paused: every file would fail; nothing is lost, fix it and it goes on",
+            );
+        } else {
+            tracing::error!(
+                %service, cause = kind.as_str(), detail,
+                "deployment paused: the others take its calls; fix it and it takes them again",
             );
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pause(breaker: &Breaker) -> Option<Pause> {
-        breaker.watch().borrow().clone()
-    }
-
-    #[test]
-    fn a_refused_key_pauses_at_once_and_an_answer_resumes() {
-        let breaker = Breaker::new("gpt".to_owned());
-        breaker.trip(PauseKind::Unauthorized, "401");
-        assert_eq!(
-            pause(&breaker).map(|pause| pause.kind),
-            Some(PauseKind::Unauthorized)
-        );
-        breaker.answered();
-        assert_eq!(pause(&breaker), None);
-    }
-
-    #[test]
-    fn one_lost_connection_pauses_nothing_and_several_in_a_row_do() {
-        let breaker = Breaker::new("gpt".to_owned());
-        for _ in 0..2 {
-            for _ in 1..UNREACHABLE_IN_A_ROW {
-                breaker.unreachable("refused");
-            }
-            assert!(!breaker.is_open());
-            breaker.answered();
-        }
-        for _ in 0..UNREACHABLE_IN_A_ROW {
-            breaker.unreachable("refused");
-        }
-        assert!(breaker.is_open());
-    }
-
-    #[test]
-    fn a_service_that_fails_every_call_is_paused_and_one_answer_resumes_it() {
-        let breaker = Breaker::new("gpt".to_owned());
-        for _ in 1..FAILED_IN_A_ROW {
-            breaker.failed("500");
-        }
-        assert!(!breaker.is_open());
-        breaker.failed("500");
-        assert_eq!(
-            pause(&breaker).map(|pause| pause.kind),
-            Some(PauseKind::Failing)
-        );
-        breaker.answered();
-        breaker.failed("500");
-        assert!(!breaker.is_open());
-    }
-
-    #[test]
-    fn calls_in_flight_at_a_trip_do_not_prolong_it_and_failed_probes_do() {
-        let breaker = Breaker::new("gpt".to_owned());
-        let start = Instant::now();
-        for _ in 0..100 {
-            breaker.trip_at(start, PauseKind::Unreachable, "refused", None);
-        }
-        let first = pause(&breaker).expect("paused");
-        assert_eq!((first.since, first.until), (start, start + SHORTEST));
-        breaker.trip_at(first.until, PauseKind::Unreachable, "refused", None);
-        let second = pause(&breaker).expect("paused");
-        assert_eq!(
-            (second.since, second.until),
-            (start, first.until + SHORTEST * 2)
-        );
-    }
-}
+mod tests;

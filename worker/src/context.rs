@@ -19,7 +19,8 @@ use crate::{
     breaker::Breaker,
     budget::Budget,
     call::Call,
-    governor::Governor,
+    journal::Journal,
+    pool::Pool,
     retry::{RetryBudget, RetryPolicy},
     service::Catalog,
     spill::Spill,
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) roots: Arc<Roots>,
     /// Where outputs are that do not fit into a message.
     pub(crate) scratch: Option<Spill>,
+    /// Where answers are kept that were paid.
+    pub(crate) journal: Option<Journal>,
     /// When to try again.
     pub(crate) retry: RetryPolicy,
     /// File bytes in memory, in units of [`crate::input::UNIT`].
@@ -64,8 +67,8 @@ pub(crate) struct Context {
 pub(crate) struct Lane {
     /// Name of its queues: the service's, or [`filefleet_shared::broker::polls_of`] it.
     pub(crate) name: String,
-    /// When a call may be made.
-    pub(crate) calls: Governor,
+    /// Which deployment takes a call, and when.
+    pub(crate) calls: Pool,
     /// Calls that may be repeated.
     pub(crate) retries: RetryBudget,
     /// It has a consumer.
@@ -104,6 +107,8 @@ pub struct Stats {
     pub calls: Counter,
     /// Calls that decided about their file: it succeeded, or was refused for good.
     pub answered: Counter,
+    /// Answers that came from the journal, without a call.
+    pub from_journal: Counter,
     /// Calls repeated after a wait in the worker.
     pub retries: Counter,
     /// Calls that a service refused as one too many.
@@ -141,19 +146,16 @@ pub struct Throttles {
 }
 
 impl Throttles {
-    /// Services that have asked to be left alone, each with how much longer.
+    /// Services, or their deployments, that have asked to be left alone, each with how much longer.
     #[must_use]
     pub fn now(&self) -> Vec<(&str, Duration)> {
-        let left = |lane: &Arc<Lane>| {
-            Some(
-                lane.calls
-                    .stopped_until()?
-                    .saturating_duration_since(Instant::now()),
-            )
-        };
-        self.lanes
-            .iter()
-            .filter_map(|lane| Some((lane.name.as_str(), left(lane)?)))
+        let now = Instant::now();
+        let deployments = self.lanes.iter().flat_map(|lane| lane.calls.deployments());
+        deployments
+            .filter_map(|deployment| {
+                let until = deployment.governor().stopped_until()?;
+                Some((deployment.name(), until.saturating_duration_since(now)))
+            })
             .collect()
     }
 }

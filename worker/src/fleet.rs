@@ -135,10 +135,11 @@ impl Fleet {
         if wait.is_zero() {
             return;
         }
-        for lane in self.lanes.iter().filter(|lane| lane.name == service) {
-            lane.calls.stop(wait);
+        let deployments = self.lanes.iter().flat_map(|lane| lane.calls.deployments());
+        for deployment in deployments.filter(|deployment| deployment.name() == service) {
+            deployment.governor().stop(wait);
             if wait > LONGEST {
-                lane.breaker.throttled(wait, detail);
+                deployment.circuit().throttled(wait, detail);
             }
         }
     }

@@ -1,8 +1,7 @@
-//! The governor of one service in one worker: when a call may be made.
+//! The governor of one deployment of a service in one worker: when a call may be made.
 //!
 //! Three bounds, and all of them hold: room for calls in flight, this worker's share of the
-//! fleet's quotas, and a stop while the service says so. Calls are let through in the order they
-//! come: one that needs many tokens is not overtaken by small ones for ever.
+//! fleet's quotas, and a stop while the service says so. Who may ask next is the pool's to say.
 
 mod heard;
 mod pace;
@@ -11,7 +10,7 @@ mod room;
 mod share;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -66,19 +65,27 @@ pub struct Demand {
     pub answer: u64,
 }
 
-/// Lets calls to one service through.
+/// Lets calls to one deployment of a service through.
 #[derive(Debug)]
 pub(crate) struct Governor {
-    /// Whoever holds it is the next.
-    turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
-    changed: Notify,
-    tier: watch::Sender<usize>,
+    shared: Arc<Shared>,
+}
+
+/// What all governors of a lane tell those who wait for one of them.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// There may be room where there was none.
+    pub(crate) changed: Notify,
+    /// How many calls may be in flight, in steps that are worth another prefetch.
+    pub(crate) tier: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
 struct State {
     room: Room,
+    /// Its part of the lane's tier.
+    tier: usize,
     requests: Quota,
     tokens: Quota,
     /// Tokens that the service counts for each estimated one, in a prompt.
@@ -100,24 +107,23 @@ pub(crate) struct Permit<'a> {
     reserved: u64,
 }
 
-enum Try {
-    Taken {
-        round: u32,
-        reserved: u64,
-    },
+/// What came of asking for a call.
+pub(crate) enum Try<'a> {
+    Taken(Permit<'a>),
     /// Room or a share must come first.
     Blocked,
     NotBefore(Instant),
 }
 
 impl Governor {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds, shared: Arc<Shared>) -> Self {
         let room = Room::new(bounds.in_flight, bounds.seeking);
-        let (tier, _) = watch::channel(tier(&room));
+        let tier = tier(&room);
+        shared.tier.send_modify(|all| *all += tier);
         Self {
-            turn: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 room,
+                tier,
                 requests: Quota::new(REQUESTS, bounds.requests),
                 tokens: Quota::new(TOKENS, bounds.tokens),
                 per_estimate: 1.0,
@@ -125,35 +131,13 @@ impl Governor {
                 announced: None,
                 lost: [None; 3],
             }),
-            changed: Notify::new(),
-            tier,
+            shared,
         }
     }
 
-    /// Waits until a call may be made.
-    pub(crate) async fn acquire(&self, demand: Demand) -> Permit<'_> {
-        let _turn = self.turn.lock().await;
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // Before the look at the state, so that no change after it is missed.
-            changed.as_mut().enable();
-            match self.try_take(Instant::now(), demand) {
-                Try::Taken { round, reserved } => {
-                    return Permit {
-                        governor: self,
-                        round,
-                        taken: Instant::now(),
-                        demand,
-                        reserved,
-                    };
-                }
-                Try::Blocked => changed.await,
-                Try::NotBefore(at) => tokio::select! {
-                    () = tokio::time::sleep_until(at) => {}
-                    () = changed => {}
-                },
-            }
-        }
+    /// Calls in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lock().room.taken()
     }
 
     /// Tokens of calls are counted, so that callers should say what they demand.
@@ -175,7 +159,7 @@ impl Governor {
             state.requests.share(members, now);
             state.tokens.share(members, now);
         }
-        self.changed.notify_one();
+        self.shared.changed.notify_waiters();
     }
 
     /// Another worker was told to leave the service alone.
@@ -190,11 +174,6 @@ impl Governor {
         self.lock().until.filter(|until| *until > Instant::now())
     }
 
-    /// How many calls may be in flight, in steps that are worth another prefetch.
-    pub(crate) fn tier(&self) -> watch::Receiver<usize> {
-        self.tier.subscribe()
-    }
-
     /// Takes what the service says about its limits.
     pub(crate) fn hear(&self, heard: &Heard) {
         let Some((requests, tokens)) = heard.limits() else {
@@ -206,7 +185,8 @@ impl Governor {
         state.tokens.hear(tokens, now);
     }
 
-    fn try_take(&self, now: Instant, demand: Demand) -> Try {
+    /// Lets a call through if that may be now.
+    pub(crate) fn try_take(&self, now: Instant, demand: Demand) -> Try<'_> {
         let mut state = self.lock();
         if let Some(until) = state.until.filter(|until| *until > now) {
             return Try::NotBefore(until);
@@ -226,7 +206,13 @@ impl Governor {
                 state.requests.take(now, 1);
                 state.tokens.take(now, reserved);
                 let round = state.room.take();
-                Try::Taken { round, reserved }
+                Try::Taken(Permit {
+                    governor: self,
+                    round,
+                    taken: now,
+                    demand,
+                    reserved,
+                })
             }
         }
     }
@@ -246,19 +232,16 @@ impl Permit<'_> {
     /// The service answered; what it counted, if it did.
     pub(crate) fn answered(self, usage: &Usage) {
         let now = Instant::now();
-        let tier = {
-            let mut state = self.governor.lock();
-            state.room.answered(self.round, now - self.taken);
-            state.requests.accepted(now);
-            state.settle(now, self.demand, self.reserved, usage);
-            tier(&state.room)
-        };
+        let mut state = self.governor.lock();
+        state.room.answered(self.round, now - self.taken);
+        state.requests.accepted(now);
+        state.settle(now, self.demand, self.reserved, usage);
         // Never back: taking deliveries anew costs each in hand a redelivery.
-        self.governor.tier.send_if_modified(|known| {
-            let grown = tier > *known;
-            *known = tier.max(*known);
-            grown
-        });
+        let grown = tier(&state.room).saturating_sub(state.tier);
+        state.tier += grown;
+        if grown > 0 {
+            self.governor.shared.tier.send_modify(|all| *all += grown);
+        }
     }
 
     /// The service refused the call as one too many. Gives how long it wants to be left alone if
@@ -285,7 +268,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.governor.lock().room.leave();
-        self.governor.changed.notify_one();
+        self.governor.shared.changed.notify_waiters();
     }
 }
 

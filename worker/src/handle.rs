@@ -1,13 +1,14 @@
 //! One delivery, from its bytes to a verdict. Knows no broker and no loop.
 
+mod call;
 mod file;
+mod journal;
 mod scratch;
 mod told;
 mod way;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use filefleet_shared::{
     broker::{Dead, Envelope, Later, Message, Queue, Route, Verdict},
     time::UnixMillis,
@@ -15,13 +16,16 @@ use filefleet_shared::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use self::told::Made;
+use self::{
+    call::{Called, Rerouted},
+    journal::Asking,
+};
 use crate::{
-    account::account,
     context::{Context, Lane},
     outcome::{self, Ended},
+    pool::Deployment,
     retry::RetryPolicy,
-    service::{Accepted, BoundStep, CallError, Demand, Heard, Reply, StepInput},
+    service::{BoundStep, CallError, Reply},
     verdict::{Decision, Situation, Wait, decide},
 };
 
@@ -47,7 +51,22 @@ pub(crate) async fn handle(
         return verdict;
     }
     let Some(step) = context.catalog.step(&message.pipeline, &message.step) else {
-        return unknown(context, envelope, &message);
+        let what = format!(
+            "step {:?} in a pipeline {:?}",
+            message.step, message.pipeline
+        );
+        return unknown(context, envelope, &message, "unknown_pipeline", &what);
+    };
+    let place = match &message.continuation {
+        None => None,
+        Some(accepted) => match lane.calls.place_of(accepted.deployment.as_deref()) {
+            Some(place) => Some(place),
+            None => {
+                let name = accepted.deployment.as_deref().unwrap_or("without a name");
+                let what = format!("deployment {name:?} of service {:?}", step.service);
+                return unknown(context, envelope, &message, "unknown_deployment", &what);
+            }
+        },
     };
     if let Some(verdict) = way::passed_over(context, envelope, &message, step) {
         return verdict;
@@ -69,9 +88,13 @@ pub(crate) async fn handle(
         call_ms: 0,
         input_changed: false,
         forgives: false,
+        asking: None,
         draining,
         message: &message,
         input: Cow::Borrowed(&message),
+        place,
+        called: None,
+        rerouted: 0,
     };
     attempts.run().await
 }
@@ -120,23 +143,26 @@ fn suspicious(
     }
 }
 
-/// Another worker may know the pipeline (a rolling change of configuration), so it is put off a
-/// few times before it fails.
-fn unknown(context: &Context, envelope: &Envelope, message: &StepMessage) -> Verdict {
-    let detail = format!(
-        "this worker's configuration has no step {:?} in a pipeline {:?}",
-        message.step, message.pipeline
-    );
+/// Another worker may know it (a rolling change of configuration), so the step is put off a few
+/// times before it fails.
+fn unknown(
+    context: &Context,
+    envelope: &Envelope,
+    message: &StepMessage,
+    cause: &str,
+    what: &str,
+) -> Verdict {
+    let detail = format!("this worker's configuration has no {what}");
     let attempt = envelope.headers.attempt;
     if attempt >= context.retry.attempts {
-        let ended = Ended::failure(attempt, "unknown_pipeline", detail);
+        let ended = Ended::failure(attempt, cause, detail);
         return outcome::failed(context, message, &envelope.headers, ended);
     }
     tracing::warn!(run = %message.run, seq = message.seq, detail, "put off");
     Verdict::Later(Later {
         delay: UNKNOWN,
         attempts: 1,
-        cause: "unknown_pipeline".to_owned(),
+        cause: cause.to_owned(),
         first_attempt: None,
     })
 }
@@ -163,7 +189,15 @@ struct Attempts<'a> {
     input_changed: bool,
     /// The call was made to see whether its service is back.
     forgives: bool,
+    /// What may be kept in the journal.
+    asking: Option<Asking>,
     draining: watch::Receiver<bool>,
+    /// The one deployment that has accepted the step.
+    place: Option<usize>,
+    /// Where the last call went.
+    called: Option<Deployment<'a>>,
+    /// Times another deployment was asked at once.
+    rerouted: usize,
 }
 
 impl<'a> Attempts<'a> {
@@ -172,21 +206,24 @@ impl<'a> Attempts<'a> {
             Ok(budget) => budget,
             Err(verdict) => return *verdict,
         };
-        let loaded = match self.read_file().await {
+        let loaded = match self.recall().await {
             Ok(loaded) => loaded,
             Err(verdict) => return *verdict,
         };
-        self.input_changed = loaded.changed;
         loop {
             if self.is_repeated() && !self.lane.retries.take() {
                 return self.later(CROWDED, "retry_budget");
             }
             let error = match self.call(loaded.content.clone()).await {
-                Called::Answered(Ok(Reply::Answered(answer))) => {
-                    return self.succeeded(answer).await;
-                }
-                Called::Answered(Ok(Reply::Accepted(accepted))) => {
-                    return self.continued(&accepted);
+                Called::Answered(Ok(mut reply)) => {
+                    self.keep(&mut reply).await;
+                    return match reply {
+                        Reply::Answered(answer) => self.succeeded(answer).await,
+                        Reply::Accepted(accepted) => {
+                            let deployment = self.called.and_then(Deployment::own_name);
+                            self.continued(&accepted, deployment)
+                        }
+                    };
                 }
                 Called::Answered(Err(error)) => error,
                 // Handing back is free where nothing was tried; else the attempts must travel.
@@ -194,7 +231,11 @@ impl<'a> Attempts<'a> {
                     return Verdict::Release;
                 }
                 Called::NotStarted => return self.later(SOON, "draining"),
-                Called::Paused => return self.later(SOON, "paused"),
+                Called::Paused(wait) => return self.later(wait, "paused"),
+            };
+            let error = match self.reroute(error) {
+                Rerouted::AtOnce => continue,
+                Rerouted::No(error) => error,
             };
             match decide(&error, self.situation(&error), self.retry()) {
                 Decision::Hold(wait) => {
@@ -207,10 +248,15 @@ impl<'a> Attempts<'a> {
                     return self.later(wait.delay, wait.cause);
                 }
                 Decision::Pause(kind) => {
-                    self.lane.breaker.trip(kind, &error.to_string());
+                    if let Some(called) = self.called {
+                        called.circuit().trip(kind, &error.to_string());
+                    }
                     return self.later(SOON, kind.as_str());
                 }
-                Decision::Fail { cause, detail } => return self.failed(&cause, detail),
+                Decision::Fail { cause, detail } => {
+                    let anew = self.lost().await;
+                    return anew.unwrap_or_else(|| self.failed(&cause, detail));
+                }
             }
         }
     }
@@ -248,65 +294,6 @@ impl<'a> Attempts<'a> {
             accepted: self.message.continuation.is_some(),
             forgiven: self.forgives,
         }
-    }
-
-    /// One call, when the service has room for it.
-    async fn call(&mut self, content: Bytes) -> Called {
-        let heard = Heard::default();
-        let input = StepInput {
-            message: &self.input,
-            content,
-            heard: &heard,
-        };
-        let governor = &self.lane.calls;
-        let demand = match governor.counts_tokens() {
-            true => self.step.call.demand(&input),
-            false => Demand::default(),
-        };
-        let permit = tokio::select! {
-            biased;
-            _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
-            permit = governor.acquire(demand) => permit,
-        };
-        self.forgives = self.lane.breaker.forgives();
-        if self.context.budget.is_over() || !self.lane.breaker.may_call() {
-            return Called::Paused;
-        }
-        let (begun, reserved) = (Instant::now(), permit.reserved());
-        self.lane.stats.calls.add(1);
-        let result = tokio::time::timeout(self.step.timeout, self.step.call.call(input))
-            .await
-            .unwrap_or_else(|_| {
-                let limit = humantime::format_duration(self.step.timeout);
-                Err(CallError::Timeout(format!("no answer within {limit}")))
-            });
-        governor.hear(&heard);
-        let took = begun.elapsed();
-        self.call_ms = filefleet_shared::time::millis(took);
-        let continues = self.message.continuation.is_some();
-        let mut used = account(
-            self.context,
-            self.lane,
-            permit,
-            &result,
-            continues,
-            &heard.was_paid(),
-        );
-        if result.is_ok() && self.is_repeated() {
-            self.lane.retries.was_worth_it();
-        }
-        used.cost = used.cost.plus(self.step.price.of(&used));
-        self.context.budget.spend(used.cost);
-        self.usage.add(&used);
-        self.used.add(&used);
-        let made = Made {
-            began: begun,
-            took,
-            reserved,
-            reserved_answer: demand.answer,
-        };
-        self.tell(made, &result, used).await;
-        Called::Answered(result)
     }
 
     fn count(&mut self, wait: &Wait) {
@@ -364,20 +351,6 @@ impl<'a> Attempts<'a> {
         };
         outcome::failed(self.context, self.message, &self.envelope.headers, ended)
     }
-
-    /// What was accepted is kept before its result is asked for, so that it is never paid again.
-    fn continued(&self, accepted: &Accepted) -> Verdict {
-        let headers = &self.envelope.headers;
-        outcome::continued(self.context, self.message, headers, self.ended(), accepted)
-    }
-}
-
-enum Called {
-    Answered(Result<Reply, CallError>),
-    /// A drain came first.
-    NotStarted,
-    /// The service was paused first.
-    Paused,
 }
 
 /// What a panic of [`handle`] becomes: one failed file, never an unsettled delivery.

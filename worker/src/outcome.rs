@@ -6,7 +6,9 @@ use filefleet_shared::{
     broker::{Dead, Headers, Message, ResultKey, Route, Verdict},
     telemetry::TraceContext,
     time::UnixMillis,
-    wire::{self, Failure, Outcome, OutcomeTag, Status, StepMessage, Timings, Usage, VERSION},
+    wire::{
+        self, Asked, Failure, Outcome, OutcomeTag, Status, StepMessage, Timings, Usage, VERSION,
+    },
 };
 use serde_json::Value;
 
@@ -101,16 +103,35 @@ pub(crate) fn go_on(
     }]))
 }
 
+/// A call that was accepted.
+#[derive(Debug)]
+pub(crate) struct Operation<'a> {
+    pub(crate) accepted: &'a Accepted,
+    /// Of this deployment, if the service has several.
+    pub(crate) deployment: Option<&'a str>,
+    /// What was asked, where the answer is to be kept.
+    pub(crate) asked: Option<Asked>,
+}
+
 /// The message that asks for the result of a call that was accepted.
 pub(crate) fn continued(
     context: &Context,
     message: &StepMessage,
     headers: &Headers,
     ended: Ended,
-    accepted: &Accepted,
+    operation: Operation<'_>,
 ) -> Verdict {
+    let Operation {
+        accepted,
+        deployment,
+        asked,
+    } = operation;
     let now = UnixMillis::now();
     let mut following = message.continued(accepted.state.clone(), now);
+    if let Some(continuation) = &mut following.continuation {
+        continuation.deployment = deployment.map(str::to_owned);
+        continuation.asked = asked;
+    }
     following.usage = ended.usage;
     following.by_service = by_service(message, &ended);
     let service = ended.service.as_deref().unwrap_or_default();
@@ -123,6 +144,34 @@ pub(crate) fn continued(
                 attempt: ended.attempts,
                 first_attempt: Some(ended.started),
                 not_before: Some(now.after(accepted.check_after)),
+                ..Headers::traced(headers.trace)
+            },
+            body,
+        }]),
+        Err(error) => unwritable(context, message, headers, ended, &error),
+    }
+}
+
+/// The message of a step whose operation was begun for another file and has come to nothing: it
+/// makes its own call.
+pub(crate) fn anew(
+    context: &Context,
+    message: &StepMessage,
+    headers: &Headers,
+    ended: Ended,
+) -> Verdict {
+    let mut again = message.clone();
+    again.continuation = None;
+    again.usage = ended.usage;
+    again.by_service = by_service(message, &ended);
+    let service = ended.service.clone().unwrap_or_default();
+    match wire::encode(&again) {
+        Ok(body) => Verdict::Done(vec![Message {
+            id: again.message_id(),
+            route: Route::Work { service },
+            headers: Headers {
+                attempt: ended.attempts.saturating_add(1),
+                first_attempt: Some(ended.started),
                 ..Headers::traced(headers.trace)
             },
             body,

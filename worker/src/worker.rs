@@ -6,6 +6,7 @@ use filefleet_shared::{
     broker::{Broker, BrokerError, Queue, polls_of},
     files::Roots,
     scratch::Scratch,
+    store::Store,
     wire::{ControlRecord, FleetState, Pill},
 };
 use tokio::{
@@ -20,11 +21,12 @@ use crate::{
     consume::{DrainEnd, QueueLoop},
     context::{Context, Lane, Lanes, Stats, Throttles},
     fleet::Fleet,
-    governor::{Bounds, Governor},
     inflight::InFlight,
     input,
+    journal::Journal,
+    pool::Pool,
     retry::{RetryBudget, RetryPolicy},
-    service::{Catalog, ServiceLimits},
+    service::{Bounds, Catalog, ServiceLimits},
     spill::Spill,
 };
 
@@ -50,6 +52,8 @@ pub struct WorkerSettings {
     pub calls: Option<mpsc::Sender<Call>>,
     /// Where outputs go that do not fit into a message.
     pub scratch: Option<Scratch>,
+    /// Where answers are kept, so that the same request is not paid again.
+    pub journal: Option<Store>,
 }
 
 /// Why a worker left.
@@ -143,6 +147,7 @@ impl Worker {
             catalog,
             roots: Arc::new(roots),
             scratch: settings.scratch.map(Spill::new),
+            journal: settings.journal.map(Journal::new),
             retry: settings.retry,
             bytes: Semaphore::new(bytes_total as usize),
             bytes_total,
@@ -291,19 +296,24 @@ fn hold_budget(broker: &dyn Broker, catalog: &Catalog) -> Result<Duration, Worke
 
 /// The lane of a service's steps, and one for its accepted operations if it has such.
 fn lanes_of(service: &ServiceLimits, retry: &RetryPolicy, stats: &Arc<Stats>) -> Vec<Lane> {
-    let breaker = Arc::new(Breaker::new(service.name.clone()));
-    let lane = |name: String, bounds: Bounds| Lane {
+    let deployments = &service.deployments;
+    let names = deployments
+        .iter()
+        .map(|limits| limits.name_in(&service.name));
+    let breaker = Arc::new(Breaker::new(names.collect()));
+    let lane = |name: String, bounds: Vec<Bounds>| Lane {
+        calls: Pool::new(&name, deployments.iter().zip(bounds), breaker.clone()),
         name,
-        calls: Governor::new(bounds),
         retries: RetryBudget::new(retry.budget),
         consuming: watch::Sender::new(false),
         breaker: breaker.clone(),
         stats: stats.clone(),
     };
+    let calls = deployments.iter().map(|limits| limits.calls).collect();
     let polls = service
-        .polls
+        .polls()
         .map(|polls| lane(polls_of(&service.name), polls));
-    [lane(service.name.clone(), service.calls)]
+    [lane(service.name.clone(), calls)]
         .into_iter()
         .chain(polls)
         .collect()

@@ -191,6 +191,7 @@ pub(crate) fn moment(shown: &CollectProgress) -> Moment {
         failed: shown.failed + shown.cancelled,
         tokens: shown.usage.input_tokens + shown.usage.output_tokens,
         cost: shown.usage.cost,
+        from_journal: shown.usage.from_journal,
         paused: shown
             .waiting
             .then(|| "broker is away".to_owned())
@@ -281,8 +282,12 @@ pub(crate) fn say(json: bool, summary: &Summary, out: &str) {
         none if none.is_zero() => String::new(),
         cost => format!(", cost {cost}"),
     };
+    let kept = match usage.from_journal {
+        0 => String::new(),
+        count => format!(", from journal: {count}"),
+    };
     print_line(&format!(
-        "{} calls, {} tokens in, {} tokens out{cost}",
+        "{} calls{kept}, {} tokens in, {} tokens out{cost}",
         usage.calls, usage.input_tokens, usage.output_tokens
     ));
     if let Some(unreadable) = summary.unreadable.filter(|count| *count > 0) {

@@ -35,6 +35,7 @@ pub(crate) async fn worker(args: WorkerArgs, json: bool, mut signals: Signals) -
         Catalog::build(&config, &CatalogOptions::default()).map_err(CommandError::usage)?;
     let mut settings = settings(&config, args.name.clone().unwrap_or_else(process_name));
     settings.scratch = stores::scratch(config.scratch.as_ref())?;
+    settings.journal = stores::journal(config.journal.as_ref())?;
     settings.grace = args.grace.unwrap_or(settings.grace);
     let name = settings.name.clone();
     let broker = connect::rabbit(&args.broker, config.broker.as_ref()).await?;
@@ -88,6 +89,7 @@ fn say_left(report: &Report, stats: &Stats, json: bool) {
         cut = report.cut,
         settled = stats.settled.get(),
         calls = stats.calls.get(),
+        from_journal = stats.from_journal.get(),
         retries = stats.retries.get(),
         put_off = stats.put_off.get(),
         lost = stats.lost.get(),
@@ -100,6 +102,7 @@ fn say_left(report: &Report, stats: &Stats, json: bool) {
             "cut": report.cut,
             "settled": stats.settled.get(),
             "calls": stats.calls.get(),
+            "from_journal": stats.from_journal.get(),
             "retries": stats.retries.get(),
             "put_off": stats.put_off.get(),
             "lost": stats.lost.get(),
@@ -109,7 +112,7 @@ fn say_left(report: &Report, stats: &Stats, json: bool) {
     }
 }
 
-/// The settings of a configuration, without its scratch store.
+/// The settings of a configuration, without its stores.
 pub(crate) fn settings(config: &Config, name: String) -> WorkerSettings {
     WorkerSettings {
         name,
@@ -120,6 +123,7 @@ pub(crate) fn settings(config: &Config, name: String) -> WorkerSettings {
         retry: config.retry.clone(),
         calls: None,
         scratch: None,
+        journal: None,
     }
 }
 

@@ -88,13 +88,17 @@ impl<'t> Sink<'t> {
         }
     }
 
-    /// Adds a mistake at a byte of the text.
+    /// Adds a mistake at a byte of the text; once, if what stands there is read several times.
     pub(crate) fn report(&self, at: usize, key: String, message: String) {
-        self.errors.borrow_mut().push(ConfigError {
+        let error = ConfigError {
             line: Some(self.line(at)),
             key,
             message,
-        });
+        };
+        let mut errors = self.errors.borrow_mut();
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
     }
 
     pub(crate) fn line(&self, at: usize) -> usize {

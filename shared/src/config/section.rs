@@ -32,6 +32,8 @@ pub(crate) struct Place<'d> {
 pub struct Section<'d> {
     place: Place<'d>,
     table: Option<&'d DeTable<'d>>,
+    /// What holds for keys that do not stand here.
+    defaults: Option<(Place<'d>, &'d DeTable<'d>)>,
     known: Vec<String>,
 }
 
@@ -40,23 +42,49 @@ impl<'d> Section<'d> {
         Self {
             place,
             table,
+            defaults: None,
             known: Vec::new(),
         }
+    }
+
+    /// One of the tables inside this one, for which what stands here holds too, key by key, where
+    /// it does not say otherwise.
+    #[must_use]
+    pub fn defaults_of(&self, inner: Section<'d>) -> Section<'d> {
+        Section {
+            defaults: self.table.map(|table| (self.place.clone(), table)),
+            ..inner
+        }
+    }
+
+    /// What a table was asked for that [`defaults_of`](Self::defaults_of) made is known here too.
+    pub fn learn(&mut self, inner: &Section<'d>) {
+        self.known.extend(inner.known.iter().cloned());
     }
 
     /// The path of a key of this section, like `service.gpt.key`.
     #[must_use]
     pub fn path_of(&self, key: &str) -> String {
-        if self.place.path.is_empty() {
+        let place = match &self.defaults {
+            Some((place, defaults)) if !self.has_own(key) && defaults.contains_key(key) => place,
+            _ => &self.place,
+        };
+        if place.path.is_empty() {
             key.to_owned()
         } else {
-            format!("{}.{key}", self.place.path)
+            format!("{}.{key}", place.path)
         }
     }
 
-    /// Whether the key stands here, right or wrong.
+    /// Whether the key stands here or where the defaults are, right or wrong.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Whether the key stands here itself, right or wrong.
+    #[must_use]
+    pub fn has_own(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
@@ -233,14 +261,20 @@ impl<'d> Section<'d> {
         Some(sections)
     }
 
-    /// The keys of this section that are names of the user's choosing; bad ones are reported.
-    pub fn names(&mut self) -> Vec<String> {
+    /// The keys of this section, which are words of somebody else's.
+    pub fn keys(&mut self) -> Vec<String> {
         let keys: Vec<String> = self
             .table
             .map(|table| table.keys().map(|key| key.get_ref().to_string()).collect())
             .unwrap_or_default();
         self.known.extend(keys.iter().cloned());
-        keys.into_iter()
+        keys
+    }
+
+    /// The keys of this section that are names of the user's choosing; bad ones are reported.
+    pub fn names(&mut self) -> Vec<String> {
+        self.keys()
+            .into_iter()
             .filter(|name| self.checked(name, check_name(name)).is_some())
             .collect()
     }
@@ -284,7 +318,9 @@ impl<'d> Section<'d> {
     }
 
     pub(super) fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
-        let (key, value) = self.table?.get_key_value(key)?;
+        let defaults = self.defaults.as_ref().map(|(_, table)| *table);
+        let mut tables = self.table.into_iter().chain(defaults);
+        let (key, value) = tables.find_map(|table| table.get_key_value(key))?;
         Some((key.span().start, Spanned::get_ref(value)))
     }
 

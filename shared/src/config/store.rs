@@ -7,7 +7,7 @@ use crate::store::StorePlace;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A store, as `[scratch]` or a `[root.NAME]` with `url` has it.
+/// A store, as `[scratch]`, `[journal]` or a `[root.NAME]` with `url` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Where it is.
@@ -56,10 +56,10 @@ impl StoreConfig {
         }
     }
 
-    /// Reads `[scratch]`, if it is there: a URL of a store, or a directory.
+    /// Reads a section of this name, if it is there: a URL of a store, or a directory.
     #[must_use]
-    pub fn read_scratch(root: &mut Section<'_>) -> Option<Self> {
-        let mut section = root.opt_section("scratch")?;
+    pub fn read(root: &mut Section<'_>, name: &str) -> Option<Self> {
+        let mut section = root.opt_section(name)?;
         section.require("url");
         let text = section.opt_string("url").unwrap_or_default();
         let config = if text.is_empty() || text.contains("://") {

@@ -16,6 +16,9 @@ pub enum StoreError {
     /// There is no such bucket, container or directory.
     #[error("the store has no such bucket or container")]
     NoBucket(#[source] object_store::Error),
+    /// Its directory is not there, like one that is no longer mounted.
+    #[error("the store's directory is not there")]
+    NoDirectory,
     /// The credentials are not taken, or do not allow this.
     #[error("the store refuses access")]
     Denied(#[source] object_store::Error),
@@ -50,7 +53,11 @@ impl StoreError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::NoBucket(_) | Self::Denied(_) | Self::Timeout(_) | Self::Unavailable(_) => true,
+            Self::NoBucket(_)
+            | Self::NoDirectory
+            | Self::Denied(_)
+            | Self::Timeout(_)
+            | Self::Unavailable(_) => true,
             Self::Missing
             | Self::BadKey(_)
             | Self::OddKey(_)

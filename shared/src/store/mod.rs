@@ -119,6 +119,22 @@ impl Store {
         Ok(())
     }
 
+    /// Tells a directory that is gone, as when it is no longer mounted, from one without the object
+    /// that was asked for. Amazon and Azure do so themselves.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDirectory`].
+    pub async fn check_directory(&self) -> Result<(), StoreError> {
+        match &self.place {
+            StorePlace::Directory(path)
+                if !matches!(tokio::fs::try_exists(path).await, Ok(true)) =>
+            {
+                Err(StoreError::NoDirectory)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// There is an object of exactly this key.
     ///
     /// # Errors

@@ -180,7 +180,8 @@ pub enum Change {
 pub struct Throttled {
     /// Version of the record, 1.
     pub v: u16,
-    /// The service, or the name of the queue of its polls.
+    /// The service, or the name of the queue of its polls; of several deployments with its own, as
+    /// `gpt/east`.
     pub service: String,
     /// Until then.
     pub until: UnixMillis,

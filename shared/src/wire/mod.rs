@@ -24,7 +24,7 @@ pub use cost::{Cost, NotACost};
 pub use ids::{CollectionId, RunId, TaskId};
 pub use outcome::{Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage};
 pub use schema::{schema, schema_names};
-pub use step::{FileRef, StepMessage, StepTag, Stored};
+pub use step::{Asked, FileRef, StepMessage, StepTag, Stored};
 
 /// The version of every message this build writes, and the only one it reads.
 pub const VERSION: u16 = 1;

@@ -160,6 +160,9 @@ pub struct Usage {
     /// Pages of documents, as the service counted them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pages: u64,
+    /// Answers that came from the journal, without a call.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub from_journal: u64,
     /// By the prices in the worker's configuration.
     #[serde(default, skip_serializing_if = "Cost::is_zero")]
     pub cost: Cost,
@@ -188,6 +191,7 @@ impl Usage {
         self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
         self.reasoning_tokens = self.reasoning_tokens.saturating_add(other.reasoning_tokens);
         self.pages = self.pages.saturating_add(other.pages);
+        self.from_journal = self.from_journal.saturating_add(other.from_journal);
         self.cost = self.cost.plus(other.cost);
     }
 }

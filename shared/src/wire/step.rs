@@ -78,6 +78,25 @@ pub struct Continuation {
     pub state: Value,
     /// When the service accepted it, by the worker's clock.
     pub accepted: UnixMillis,
+    /// Which of the service's deployments accepted it, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// What was asked, so that the answer can be kept in the journal; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// What a service was asked, as two digests: SHA-256, hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Of what the step's configuration says.
+    pub step: String,
+    /// Of what this file made of it.
+    pub input: String,
+    /// The operation was begun for another file, with the very same question.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
 }
 
 impl StepMessage {
@@ -109,6 +128,8 @@ impl StepMessage {
                 number: number.saturating_add(1),
                 state,
                 accepted,
+                asked: None,
+                deployment: None,
             }),
             ..self.clone()
         }

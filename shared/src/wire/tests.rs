@@ -293,9 +293,17 @@ fn a_full_message_has_every_property_of_its_schema() {
     step.usage.cached_tokens = 1;
     step.usage.reasoning_tokens = 1;
     step.usage.pages = 1;
+    step.usage.from_journal = 1;
     step.usage.cost = Cost::from_billionths(1);
     step.by_service = BTreeMap::from([("ocr".to_owned(), step.usage)]);
-    let step = step.continued(json!("operation"), UnixMillis(1));
+    let mut step = step.continued(json!("operation"), UnixMillis(1));
+    let continuation = step.continuation.as_mut().unwrap();
+    continuation.deployment = Some("east".to_owned());
+    continuation.asked = Some(Asked {
+        step: "00".to_owned(),
+        input: "00".to_owned(),
+        joined: true,
+    });
     let schema = serde_json::to_value(schema("step").unwrap()).unwrap();
     let names = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let step = Value::from(as_json(&step));

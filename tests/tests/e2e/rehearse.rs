@@ -68,9 +68,30 @@ fn latency_binds_until_there_are_enough_workers_or_calls_in_flight() {
     assert!((20.0..21.0).contains(&seconds(&two)), "{two}");
     let wide = forecast(&place, &["--in-flight", "20"]);
     assert!((20.0..21.0).contains(&seconds(&wide)), "{wide}");
+    place.reconfigure("in_flight = 10, ", "");
+    let found = ended(place.filefleet("found", &["rehearse", "files"]));
+    let expected = "while a worker finds out how many calls at once it takes (up to 256)";
+    assert!(found.contains(expected), "{found}");
+    place.reconfigure("requests", "in_flight = 10, requests");
     let words = ended(place.filefleet("words", &["rehearse", "files"]));
     let expected = "more in_flight or more workers help, up to 4 workers: then a quota binds";
     assert!(words.contains(expected), "{words}");
+}
+
+#[test]
+fn several_deployments_are_as_fast_as_their_quotas_together() {
+    let place = Place::with_files(600);
+    place.configure(NOBODY, 50, "");
+    place.reconfigure(
+        "[[pipeline",
+        "[[service.sim.deployments]]\nname = \"large\"\nlimits = { in_flight = 50, requests_per_second = 40 }\n\
+         [[service.sim.deployments]]\nname = \"small\"\nlimits = { in_flight = 50, requests_per_second = 20 }\n\
+         [[pipeline",
+    );
+    let forecast = forecast(&place, &[]);
+    assert_eq!(forecast["bound"]["by"], "requests_per_minute");
+    assert_eq!(forecast["bound"]["limit"], 3600);
+    assert!((10.0..12.0).contains(&seconds(&forecast)), "{forecast}");
 }
 
 #[test]

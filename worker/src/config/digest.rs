@@ -6,8 +6,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{Action, Config, OpenAiConfig, ServiceConfig, ServiceKind, StepConfig};
-use crate::service::openai::{
-    ChatConfig, ChatParameters, ContentMode, Detail, Endpoint, MaxTokensField, SchemaMode,
+use crate::service::{
+    Identity,
+    openai::{
+        ChatConfig, ChatParameters, ContentMode, Detail, Endpoint, MaxTokensField, SchemaMode,
+    },
 };
 
 /// Raised when a build asks something else of services for the same configuration.
@@ -20,6 +23,17 @@ struct Asked<'a> {
     pipeline: &'a str,
     rehearsal: bool,
     steps: Vec<AskedStep<'a>>,
+}
+
+/// What is hashed of one step whose answers are kept in a journal.
+#[derive(Serialize)]
+struct Kept<'a> {
+    v: u16,
+    /// Of embeddings, with the version of the interface.
+    url: Option<String>,
+    /// What the service calls the model, if not as the step does.
+    model: Option<&'a str>,
+    what: What<'a>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +64,8 @@ struct AskedAsWritten<'a> {
 
 #[derive(Serialize)]
 struct AskedChat<'a> {
-    /// The same model may be another one elsewhere. A rehearsal is answered by a simulator.
+    /// The same model may be another one elsewhere. Nowhere in particular: a rehearsal is answered
+    /// by a simulator, and a service with several deployments by any of them.
     url: Option<String>,
     model: &'a str,
     prompt: &'a str,
@@ -94,7 +109,12 @@ impl Config {
             rehearsal,
             steps: steps
                 .filter_map(|step| Some((step, self.services.get(&step.service)?)))
-                .map(|(step, service)| asked(step, service, rehearsal))
+                .map(|(step, service)| {
+                    // Several deployments are said to give the same answers, so one more changes
+                    // none of them.
+                    let nowhere = rehearsal || !service.deployments.is_empty();
+                    asked(step, service, nowhere)
+                })
                 .collect(),
         };
         let digest = Sha256::digest(serde_json::to_vec(&asked)?);
@@ -102,14 +122,49 @@ impl Config {
     }
 }
 
+impl StepConfig {
+    /// What its answers are found by in a journal, beside what each file makes of the request;
+    /// none if they are not to be kept. Neither its name nor its condition decide an answer.
+    ///
+    /// Several deployments are said to give the same answers, so the first of them stands for all,
+    /// whichever answers: others may come and go. Other services have another first one.
+    ///
+    /// # Errors
+    /// None in practice: plain text and numbers can be encoded.
+    pub(crate) fn identity(
+        &self,
+        service: &ServiceConfig,
+    ) -> Result<Option<Identity>, serde_json::Error> {
+        if !self.journal.unwrap_or(self.action.is_kept()) {
+            return Ok(None);
+        }
+        let url = match (&self.action, &service.kind) {
+            (Action::Embed(embed), ServiceKind::OpenAi(openai)) => {
+                Some(openai.endpoint.embeddings_url(&embed.model).to_string())
+            }
+            _ => None,
+        };
+        let first = service.deployments.first();
+        let model = |name: &str| first?.models.get(name).map(String::as_str);
+        let asked = Kept {
+            v: VERSION,
+            url,
+            model: self.action.model().and_then(model),
+            what: asked(self, service, false).what,
+        };
+        Ok(Some(Identity::of([&*serde_json::to_vec(&asked)?])))
+    }
+}
+
 /// Takes everything apart, so that a new key of the configuration must be decided about here.
-fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> AskedStep<'a> {
+fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, nowhere: bool) -> AskedStep<'a> {
     let StepConfig {
         name,
         service: _,
         when,
         timeout: _,
         retry: _,
+        journal: _,
         action,
         written,
     } = step;
@@ -123,15 +178,16 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
         connect_timeout: _,
         max_file_bytes: _,
         kind,
+        deployments: _,
     } = service;
     let what = match (action, kind) {
         (Action::Chat(chat), ServiceKind::OpenAi(openai)) => {
-            What::Chat(asked_chat(chat, openai, rehearsal))
+            What::Chat(asked_chat(chat, openai, nowhere))
         }
         (action, kind) => What::Written(AskedAsWritten {
             action: action.key(),
             table: written.as_ref(),
-            of: asked_of(kind, rehearsal),
+            of: asked_of(kind, nowhere),
         }),
     };
     AskedStep {
@@ -141,9 +197,9 @@ fn asked<'a>(step: &'a StepConfig, service: &ServiceConfig, rehearsal: bool) -> 
     }
 }
 
-/// Where an answer comes from.
-fn asked_of(kind: &ServiceKind, rehearsal: bool) -> Option<String> {
-    let real = |url: &Url| (!rehearsal).then(|| url.to_string());
+/// Where an answer comes from, if from one place.
+fn asked_of(kind: &ServiceKind, nowhere: bool) -> Option<String> {
+    let real = |url: &Url| (!nowhere).then(|| url.to_string());
     match kind {
         ServiceKind::OpenAi(openai) => real(openai.endpoint.base()),
         // With the version of the interface.
@@ -156,7 +212,7 @@ fn asked_of(kind: &ServiceKind, rehearsal: bool) -> Option<String> {
     }
 }
 
-fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) -> AskedChat<'a> {
+fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, nowhere: bool) -> AskedChat<'a> {
     let ChatConfig {
         model,
         prompt,
@@ -180,7 +236,7 @@ fn asked_chat<'a>(chat: &'a ChatConfig, openai: &OpenAiConfig, rehearsal: bool) 
         organization: _,
         max_tokens_field,
     } = openai;
-    let real = (!rehearsal).then_some(endpoint);
+    let real = (!nowhere).then_some(endpoint);
     let field =
         |endpoint: &Endpoint| max_tokens_field.unwrap_or_else(|| endpoint.max_tokens_field(model));
     AskedChat {

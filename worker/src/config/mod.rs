@@ -18,8 +18,8 @@ pub use action::Action;
 pub use pipeline::StepConfig;
 pub use quick::QuickConfig;
 pub use service::{
-    AzureConfig, CommandConfig, HttpConfig, OpenAiConfig, Price, Prices, Quotas, ServiceConfig,
-    ServiceKind,
+    AzureConfig, CommandConfig, DeploymentConfig, HttpConfig, OpenAiConfig, Price, Prices, Quotas,
+    ServiceConfig, ServiceKind,
 };
 
 /// A configuration that was checked: names exist, templates compile, numbers are in range.
@@ -31,6 +31,8 @@ pub struct Config {
     pub roots: BTreeMap<String, RootConfig>,
     /// `[scratch]`: where outputs go that do not fit into a message.
     pub scratch: Option<StoreConfig>,
+    /// `[journal]`: where answers are kept, so that the same request is not paid again.
+    pub journal: Option<StoreConfig>,
     /// `[worker]`.
     pub worker: WorkerConfig,
     /// `[retry]`.
@@ -86,7 +88,8 @@ impl Config {
         let mut root = document.root();
         let broker = BrokerConfig::read(&mut root);
         let roots = read_roots(&mut root);
-        let scratch = StoreConfig::read_scratch(&mut root);
+        let scratch = StoreConfig::read(&mut root, "scratch");
+        let journal = StoreConfig::read(&mut root, "journal");
         let worker = read_worker(&mut root);
         let retry = retry::read_all(root.section("retry"));
         let (names, services) = service::read_all(&mut root);
@@ -102,12 +105,14 @@ impl Config {
             broker,
             roots,
             scratch,
+            journal,
             worker,
             retry,
             services,
             pipelines,
         };
         config.check_together(&root);
+        config.check_journal(&root);
         root.finish();
         document.finish(Some(config))
     }
@@ -139,6 +144,22 @@ impl Config {
                 let of = format!("timeout plus hold of step {:?} of {pipeline}", step.name);
                 let timeout = step.timeout.unwrap_or(of_service);
                 self.check_ack_timeout(root, timeout, retry.hold, &of);
+            }
+        }
+    }
+
+    /// Asked for by a step, a journal must be somewhere.
+    fn check_journal(&self, root: &Section<'_>) {
+        if self.journal.is_some() || root.has("journal") {
+            return;
+        }
+        for (pipeline, steps) in &self.pipelines {
+            for step in steps.iter().filter(|step| step.journal == Some(true)) {
+                let message = format!(
+                    "is missing: step {:?} of {pipeline} wants its answers kept in it",
+                    step.name
+                );
+                root.error("journal", message);
             }
         }
     }

@@ -28,6 +28,8 @@ pub struct StepConfig {
     pub timeout: Option<Duration>,
     /// When to try again, if not as `[retry]` says.
     pub retry: Option<RetryPolicy>,
+    /// Whether its answers are kept in the journal, if not as is usual for what it asks.
+    pub journal: Option<bool>,
     /// What it asks of it.
     pub action: Action,
     /// The table of the action, as it stands in the configuration.
@@ -99,6 +101,7 @@ fn read_step(
     let retry = section
         .opt_section("retry")
         .map(|own| retry::read(own, retry));
+    let journal = read_journal(&mut section, action.as_ref());
     let written = action
         .as_ref()
         .and_then(|action| section.written(action.key()));
@@ -112,9 +115,18 @@ fn read_step(
         when,
         timeout,
         retry,
+        journal,
         action: action?,
         written,
     })
+}
+
+fn read_journal(section: &mut Section<'_>, action: Option<&Action>) -> Option<bool> {
+    let journal = section.opt_bool("journal")?;
+    if let (true, Some(why)) = (journal, action.and_then(Action::is_never_kept)) {
+        section.error("journal", why);
+    }
+    Some(journal)
 }
 
 fn read_when(section: &mut Section<'_>, earlier: &[String]) -> Option<Arc<Condition>> {

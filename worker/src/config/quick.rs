@@ -99,6 +99,7 @@ impl Config {
             when: None,
             timeout: None,
             retry: None,
+            journal: None,
             written: None,
             action: Action::Chat(ChatConfig {
                 model,
@@ -115,6 +116,7 @@ impl Config {
             broker: None,
             roots: BTreeMap::new(),
             scratch: None,
+            journal: None,
             worker: WorkerConfig::default(),
             retry: RetryPolicy::default(),
             services: BTreeMap::from([(service_name, service)]),

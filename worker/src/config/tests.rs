@@ -1,3 +1,4 @@
+mod deployments;
 mod entra;
 mod kinds;
 mod pipelines;
@@ -330,9 +331,10 @@ fn a_catalog_binds_steps_in_their_order() {
     assert!(catalog.first_step("nothing").is_none());
     let services: Vec<_> = catalog
         .services()
-        .map(|s| (s.name.as_str(), s.calls.in_flight))
+        .map(|s| (s.name.as_str(), s.deployments[0].calls.in_flight))
         .collect();
     let expected = [
+        ("both", 256),
         ("docs", 64),
         ("eyes", 256),
         ("gpt", 256),

@@ -91,6 +91,11 @@ impl Room {
         self.size().saturating_sub(self.used)
     }
 
+    /// Calls that have not ended.
+    pub(super) fn taken(&self) -> usize {
+        self.used
+    }
+
     pub(super) fn size(&self) -> usize {
         whole(self.room)
     }

@@ -1,6 +1,7 @@
 //! One governor, in paused time.
 
 use super::*;
+use crate::pool::{Pool, tests::pool};
 
 const OPEN: Bounds = Bounds {
     in_flight: 8,
@@ -9,8 +10,13 @@ const OPEN: Bounds = Bounds {
     tokens: None,
 };
 
-fn governor(bounds: Bounds) -> Governor {
-    Governor::new(bounds)
+fn governor(bounds: Bounds) -> Pool {
+    pool(&[(1, 1, bounds)])
+}
+
+async fn acquire(governor: &Pool, demand: Demand) -> Permit<'_> {
+    let let_through = governor.acquire(demand, None).await;
+    let_through.expect("the service is not paused").1
 }
 
 async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> Option<T> {
@@ -25,9 +31,9 @@ async fn no_more_than_the_room_are_in_flight_and_each_that_ends_lets_one_in() {
         in_flight: 2,
         ..OPEN
     });
-    let first = governor.acquire(Demand::default()).await;
-    let _second = governor.acquire(Demand::default()).await;
-    let mut third = std::pin::pin!(governor.acquire(Demand::default()));
+    let first = acquire(&governor, Demand::default()).await;
+    let _second = acquire(&governor, Demand::default()).await;
+    let mut third = std::pin::pin!(acquire(&governor, Demand::default()));
     assert!(within(1, &mut third).await.is_none(), "there was no room");
     drop(first);
     assert!(within(1, third).await.is_some(), "there was room");
@@ -38,12 +44,12 @@ async fn a_service_is_left_alone_until_the_time_it_asked_for() {
     let governor = governor(OPEN);
     let begun = Instant::now();
     let (one, other) = (
-        governor.acquire(Demand::default()).await,
-        governor.acquire(Demand::default()).await,
+        acquire(&governor, Demand::default()).await,
+        acquire(&governor, Demand::default()).await,
     );
     one.throttled(Some(Duration::from_secs(3)));
     other.throttled(Some(Duration::from_secs(1)));
-    let _permit = governor.acquire(Demand::default()).await;
+    let _permit = acquire(&governor, Demand::default()).await;
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_secs(3) && waited < Duration::from_millis(3_301));
 }
@@ -57,11 +63,10 @@ async fn what_a_service_asks_for_is_bounded_and_zero_is_nothing_said() {
     ] {
         let governor = governor(OPEN);
         let begun = Instant::now();
-        governor
-            .acquire(Demand::default())
+        acquire(&governor, Demand::default())
             .await
             .throttled(Some(asked));
-        let _permit = governor.acquire(Demand::default()).await;
+        let _permit = acquire(&governor, Demand::default()).await;
         let waited = begun.elapsed().as_secs();
         assert!((least..most).contains(&waited), "{waited} s for {asked:?}");
     }
@@ -74,7 +79,7 @@ async fn nothing_is_sent_before_the_share_is_known_and_then_only_the_share() {
         ..OPEN
     });
     assert!(
-        within(10, governor.acquire(Demand::default()))
+        within(10, acquire(&governor, Demand::default()))
             .await
             .is_none()
     );
@@ -82,7 +87,7 @@ async fn nothing_is_sent_before_the_share_is_known_and_then_only_the_share() {
     let begun = Instant::now();
     let mut calls = 0u32;
     while begun.elapsed() < Duration::from_secs(10) {
-        drop(governor.acquire(Demand::default()).await);
+        drop(acquire(&governor, Demand::default()).await);
         calls += 1;
     }
     assert!((235..=250).contains(&calls), "{calls} of 250 in 10 s");
@@ -106,7 +111,7 @@ async fn tokens_are_reserved_before_and_the_estimate_learns_from_what_was_counte
     let begun = Instant::now();
     let mut calls = 0u32;
     while begun.elapsed() < Duration::from_secs(60) {
-        governor.acquire(demand).await.answered(&counted);
+        acquire(&governor, demand).await.answered(&counted);
         calls += 1;
     }
     assert!(
@@ -117,12 +122,12 @@ async fn tokens_are_reserved_before_and_the_estimate_learns_from_what_was_counte
 
 #[tokio::test(start_paused = true)]
 async fn a_large_call_is_not_overtaken_by_small_ones_for_ever() {
-    let governor = std::sync::Arc::new(governor(Bounds {
+    let governor = Arc::new(governor(Bounds {
         tokens: Some(100.0),
         ..OPEN
     }));
     governor.share(1);
-    let order = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let order = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = tokio::task::JoinSet::new();
     for tokens in [10, 500, 1, 1, 1] {
         let (governor, order) = (governor.clone(), order.clone());
@@ -131,7 +136,7 @@ async fn a_large_call_is_not_overtaken_by_small_ones_for_ever() {
                 prompt: 0,
                 answer: tokens,
             };
-            let _permit = governor.acquire(demand).await;
+            let _permit = acquire(&governor, demand).await;
             order.lock().unwrap().push(tokens);
         });
         tokio::task::yield_now().await;
@@ -151,19 +156,20 @@ async fn a_limit_that_the_service_names_counts_once_it_has_refused_a_call() {
     let name = reqwest::header::HeaderName::from_static("x-ratelimit-limit-requests");
     let value = reqwest::header::HeaderValue::from_static("3000");
     heard.read(&[(name, value)].into_iter().collect());
-    governor.hear(&heard);
+    for deployment in governor.deployments() {
+        deployment.governor().hear(&heard);
+    }
     let rate = async |seconds: u32| {
         let begun = Instant::now();
         let mut calls = 0u32;
         while begun.elapsed() < Duration::from_secs(seconds.into()) {
-            drop(governor.acquire(Demand::default()).await);
+            drop(acquire(&governor, Demand::default()).await);
             calls += 1;
         }
         calls / seconds
     };
     assert!((97..=98).contains(&rate(10).await));
-    governor
-        .acquire(Demand::default())
+    acquire(&governor, Demand::default())
         .await
         .throttled(Some(Duration::from_millis(50)));
     let halved = rate(10).await;
@@ -181,7 +187,7 @@ async fn a_limit_that_nobody_names_is_found_and_kept_to() {
     let (mut accepted, mut refused) = (std::collections::VecDeque::new(), 0u32);
     let (mut late_accepted, mut late_refused) = (0u32, 0u32);
     while begun.elapsed() < Duration::from_secs(120) {
-        let permit = governor.acquire(Demand::default()).await;
+        let permit = acquire(&governor, Demand::default()).await;
         let now = Instant::now();
         while accepted
             .front()

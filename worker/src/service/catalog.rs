@@ -1,22 +1,20 @@
 //! The steps of a configuration, bound to clients that are ready to call.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use filefleet_shared::{broker::polls_of, config::SecretError};
 use reqwest::{Client, Url, header::InvalidHeaderValue};
 
 use super::{
-    Condition, Service, azure, command, docintel,
+    BoundStep, Service, ServiceLimits, azure,
+    bound::{Place, bind},
+    command, docintel,
     entra::EntraError,
     http,
     openai::{self, EndpointError},
     search, transport, vision,
 };
-use crate::{
-    config::{Action, Config, Price, ServiceConfig, ServiceKind, StepConfig},
-    governor::Bounds,
-    retry::RetryPolicy,
-};
+use crate::config::{Action, Config, ServiceConfig, ServiceKind, StepConfig};
 
 /// How a catalog is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,65 +28,6 @@ pub struct CatalogOptions {
 pub struct Catalog {
     pipelines: BTreeMap<String, Vec<BoundStep>>,
     services: Vec<ServiceLimits>,
-}
-
-/// A service with what bounds its consumer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServiceLimits {
-    /// Name of the service, and of its queue.
-    pub name: String,
-    /// Bounds of its calls.
-    pub calls: Bounds,
-    /// Bounds of the questions for results of accepted operations; none if it has no such.
-    pub polls: Option<Bounds>,
-}
-
-impl ServiceLimits {
-    fn new((name, service): (&String, &ServiceConfig)) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "quotas are far below 2^52")]
-        let per_second = |per_minute: Option<u64>| per_minute.map(|count| count as f64 / 60.0);
-        let quotas = service.quotas;
-        Self {
-            name: name.clone(),
-            calls: Bounds {
-                in_flight: service.in_flight,
-                seeking: service.seeking,
-                requests: per_second(quotas.requests_per_minute),
-                tokens: per_second(quotas.tokens_per_minute),
-            },
-            polls: service.polls.map(|polls| Bounds {
-                in_flight: polls,
-                seeking: false,
-                requests: per_second(quotas.polls_per_minute),
-                tokens: None,
-            }),
-        }
-    }
-}
-
-/// A step with the service that carries it out.
-#[derive(Clone)]
-pub struct BoundStep {
-    /// Name of its pipeline.
-    pub pipeline: String,
-    /// Name of the step.
-    pub name: String,
-    /// Name of the service.
-    pub service: String,
-    /// Files for which it does not hold are passed over.
-    pub when: Option<Arc<Condition>>,
-    /// Total deadline of one attempt.
-    pub timeout: Duration,
-    /// When to try again, if not as the worker always does.
-    pub retry: Option<RetryPolicy>,
-    /// Larger files are refused before they are read.
-    pub max_file_bytes: u64,
-    /// The word for that.
-    pub too_large: &'static str,
-    /// What it costs.
-    pub price: Price,
-    /// What to call.
-    pub call: Arc<dyn Service>,
 }
 
 /// Every reason why a catalog cannot be built. Never empty.
@@ -139,6 +78,9 @@ pub enum BuildError {
         /// Why.
         source: reqwest::Error,
     },
+    /// What it asks has no text; none in practice.
+    #[error("a step's question cannot be written: {0}")]
+    Encoding(serde_json::Error),
     /// The simulator's address is none.
     #[error("service.{service}: the simulator's address {source}")]
     Simulator {
@@ -156,10 +98,12 @@ impl Catalog {
     /// All services that cannot be called, at once.
     pub fn build(config: &Config, options: &CatalogOptions) -> Result<Self, BuildErrors> {
         let mut errors = Vec::new();
-        let mut accesses = BTreeMap::new();
+        let mut accesses: BTreeMap<&str, Vec<Access>> = BTreeMap::new();
         for (name, service) in &config.services {
-            match Access::new(name, service, options) {
-                Ok(access) => drop(accesses.insert(name.as_str(), access)),
+            let places = Place::all(name, service).into_iter();
+            let access = |place: Place<'_>| Access::new(&place.name, place.service, options);
+            match places.map(access).collect() {
+                Ok(access) => drop(accesses.insert(name, access)),
                 Err(error) => errors.push(error),
             }
         }
@@ -223,7 +167,7 @@ impl Catalog {
 
     /// Where accepted operations of a service go on: apart from its steps, if it has room for it.
     pub(crate) fn continues_in(&self, service: &str) -> String {
-        let apart = |known: &&ServiceLimits| known.name == service && known.polls.is_some();
+        let apart = |known: &&ServiceLimits| known.name == service && known.polls().is_some();
         match self.services.iter().find(apart) {
             Some(_) => polls_of(service),
             None => service.to_owned(),
@@ -254,7 +198,7 @@ pub(super) fn client(
 
 /// A service that can be called.
 #[derive(Clone)]
-enum Access {
+pub(super) enum Access {
     OpenAi(openai::Access),
     DocIntel(azure::Access),
     Vision(azure::Access),
@@ -292,12 +236,16 @@ impl Access {
         }
     }
 
-    fn call(&self, step: &StepConfig) -> Result<Arc<dyn Service>, BuildError> {
+    pub(super) fn call(
+        &self,
+        step: &StepConfig,
+        action: &Action,
+    ) -> Result<Arc<dyn Service>, BuildError> {
         let unsendable = |source| BuildError::Header {
             service: step.service.clone(),
             source,
         };
-        match (self, &step.action) {
+        match (self, action) {
             (Self::OpenAi(access), Action::Chat(chat)) => {
                 let chat = openai::Chat::new(access, chat.clone()).map_err(unsendable)?;
                 Ok(Arc::new(chat))
@@ -345,37 +293,6 @@ impl Access {
                 service: step.service.clone(),
             }),
         }
-    }
-}
-
-fn bind(
-    pipeline: &str,
-    step: &StepConfig,
-    service: &ServiceConfig,
-    access: &Access,
-) -> Result<BoundStep, BuildError> {
-    Ok(BoundStep {
-        pipeline: pipeline.to_owned(),
-        name: step.name.clone(),
-        service: step.service.clone(),
-        when: step.when.clone(),
-        timeout: step.timeout.unwrap_or(service.timeout),
-        retry: step.retry.clone(),
-        max_file_bytes: service.max_file_bytes,
-        too_large: service.kind.too_large(),
-        price: service.prices.of(step.action.model()),
-        call: access.call(step)?,
-    })
-}
-
-impl fmt::Debug for BoundStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoundStep")
-            .field("pipeline", &self.pipeline)
-            .field("name", &self.name)
-            .field("service", &self.service)
-            .field("when", &self.when)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! AI services: one small trait, errors named by what the caller does.
 
 pub mod azure;
+mod bound;
 mod catalog;
 pub mod chunk;
 pub mod command;
@@ -9,6 +10,8 @@ mod detail;
 pub mod docintel;
 pub mod entra;
 pub mod http;
+mod identity;
+mod limits;
 pub mod openai;
 mod prompt;
 pub(crate) mod refusal;
@@ -29,8 +32,11 @@ use filefleet_shared::wire::{StepMessage, Usage};
 use serde_json::Value;
 
 pub use crate::governor::{Bounds, Demand, Heard};
-pub use catalog::{BoundStep, BuildError, BuildErrors, Catalog, CatalogOptions, ServiceLimits};
+pub use bound::BoundStep;
+pub use catalog::{BuildError, BuildErrors, Catalog, CatalogOptions};
 pub use condition::Condition;
+pub use identity::Identity;
+pub use limits::{DeploymentLimits, ServiceLimits};
 pub(crate) use prompt::only_expression;
 pub use prompt::{Prompt, PromptError, RESERVED_NAMES};
 pub use scope::{ITEM, Path};
@@ -51,6 +57,13 @@ pub trait Service: Send + Sync {
 
     /// The file itself is needed, not only outputs of earlier steps.
     fn needs_content(&self) -> bool;
+
+    /// What this input makes of the request, the same for every input that makes the same of it;
+    /// none if there is no request to make of it, or nobody can tell. What the step's
+    /// configuration says is no part of it.
+    fn identity(&self, _input: &StepInput<'_>) -> Option<Identity> {
+        None
+    }
 
     /// What a call for this input would use; asked only where tokens are limited.
     fn demand(&self, _input: &StepInput<'_>) -> Demand {

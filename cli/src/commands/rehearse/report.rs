@@ -100,10 +100,21 @@ impl Report<'_> {
                  other machines help{until}"
             );
         }
+        if binding.by == Bound::InFlight && self.is_seeking(service) {
+            return format!(
+                "bound by the latency of service {service}, while a worker finds out how many calls \
+                 at once it takes (up to {limit}): more workers help{until}"
+            );
+        }
         format!(
             "bound by the latency of service {service}, with {key} = {limit} in each worker: more \
              {key} or more workers help{until}"
         )
+    }
+
+    fn is_seeking(&self, service: &str) -> bool {
+        let config = self.config.services.get(service);
+        config.is_some_and(|config| config.seeking)
     }
 
     /// What else would help.

@@ -23,7 +23,7 @@ pub(crate) async fn run(args: RunArgs, json: bool, signals: Signals) -> CommandR
     broker.close().await;
     // Other workers of a RabbitMQ may have answered; here nobody else could.
     if embedded
-        && stats.answered.get() == 0
+        && stats.answered.get() + stats.from_journal.get() == 0
         && claim.is_fresh()
         && let Err(error) = claim.withdraw()
     {

@@ -87,6 +87,10 @@ pub(crate) async fn prepare(args: &RunArgs) -> Result<Prepared, CommandError> {
     };
     let mut settings = settings(&config, process_name());
     settings.scratch.clone_from(&scratch);
+    if !args.rehearse {
+        // Made-up answers are never kept.
+        settings.journal = stores::journal(config.journal.as_ref())?;
+    }
     let roots = roots(args, &source)?;
     let worker = Worker::new(broker.clone(), catalog, roots, settings).map_err(failed)?;
     let publish = publish_options(args, entry, source, &out, run, skip)?;

@@ -6,7 +6,10 @@ use crate::store::StorePlace;
 fn stores(text: &str) -> Result<(Option<StoreConfig>, BTreeMap<String, RootConfig>), String> {
     let document = Document::parse("/etc/filefleet.toml", text);
     let mut root = document.root();
-    let read = (StoreConfig::read_scratch(&mut root), read_roots(&mut root));
+    let read = (
+        StoreConfig::read(&mut root, "scratch"),
+        read_roots(&mut root),
+    );
     root.finish();
     document
         .finish(Some(read))

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     time::UnixMillis,
     wire::{
-        Change, Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef,
+        Asked, Change, Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef,
         FleetState, Members, Outcome, OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag,
         RunId, RunOpened, Status, StepMessage, Stored, TaskId, Timings, Usage, VERSION,
     },
@@ -64,7 +64,7 @@ fn file() -> impl Strategy<Value = FileRef> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    prop_oneof![Just([0; 7]), any::<[u64; 7]>(),].prop_map(
+    prop_oneof![Just([0; 8]), any::<[u64; 8]>(),].prop_map(
         |[
             calls,
             input_tokens,
@@ -72,6 +72,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             cached_tokens,
             reasoning_tokens,
             pages,
+            from_journal,
             cost,
         ]| Usage {
             calls,
@@ -80,6 +81,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             cached_tokens,
             reasoning_tokens,
             pages,
+            from_journal,
             cost: Cost::from_billionths(cost % 1_000_000_000_000_000),
         },
     )
@@ -87,6 +89,14 @@ fn usage() -> impl Strategy<Value = Usage> {
 
 fn stored() -> impl Strategy<Value = Stored> {
     (any::<u64>(), any::<String>()).prop_map(|(bytes, sha256)| Stored { bytes, sha256 })
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    (any::<[String; 2]>(), any::<bool>()).prop_map(|([step, input], joined)| Asked {
+        step,
+        input,
+        joined,
+    })
 }
 
 pub(super) fn step() -> impl Strategy<Value = StepMessage> {
@@ -98,7 +108,12 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
         file(),
         (outputs, btree_map(any::<String>(), stored(), 0..3)),
         usage(),
-        option::of((answer(), instant())),
+        option::of((
+            answer(),
+            instant(),
+            option::of(any::<String>()),
+            option::of(asked()),
+        )),
     )
         .prop_map(
             |(run, seq, [pipeline, step, service], file, (outputs, stored), usage, accepted)| {
@@ -112,7 +127,14 @@ pub(super) fn step() -> impl Strategy<Value = StepMessage> {
                 };
                 match accepted {
                     None => step,
-                    Some((state, at)) => step.continued(state, at),
+                    Some((state, at, deployment, asked)) => {
+                        let mut step = step.continued(state, at);
+                        if let Some(continuation) = &mut step.continuation {
+                            continuation.deployment.clone_from(&deployment);
+                            continuation.asked.clone_from(&asked);
+                        }
+                        step
+                    }
                 }
             },
         )

@@ -20,7 +20,7 @@ use crate::service::{
     Prompt,
     command::RunConfig,
     docintel::ReadConfig,
-    http::RequestConfig,
+    http::{Body, RequestConfig},
     openai::{ChatConfig, EmbedConfig},
     search::{IndexConfig, QueryConfig},
     vision::LookConfig,
@@ -58,6 +58,38 @@ impl Action {
                 None
             }
         }
+    }
+
+    /// The same request can be answered from the journal, unless its step says otherwise: it
+    /// changes nothing, and its answer does not go by the time.
+    pub(super) fn is_kept(&self) -> bool {
+        match self {
+            Self::Chat(_) | Self::Embed(_) | Self::Read(_) | Self::Look(_) => true,
+            Self::Index(_) | Self::Query(_) | Self::Request(_) | Self::Run(_) => false,
+        }
+    }
+
+    /// Why its answers cannot be kept in the journal, if so.
+    pub(super) fn is_never_kept(&self) -> Option<&'static str> {
+        match self {
+            Self::Index(_) => Some("an answer from the journal would write nothing to the index"),
+            Self::Request(request) if matches!(request.body, Body::Form(_)) => {
+                Some("no two forms are the same request; send the file as `bytes` or `base64`")
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, of another model, where it names one.
+    pub(crate) fn with_model(&self, model: &str) -> Self {
+        let mut other = self.clone();
+        match &mut other {
+            Self::Chat(chat) => model.clone_into(&mut chat.model),
+            Self::Embed(embed) => model.clone_into(&mut embed.model),
+            Self::Read(read) => model.clone_into(&mut read.model),
+            Self::Look(_) | Self::Index(_) | Self::Query(_) | Self::Request(_) | Self::Run(_) => {}
+        }
+        other
     }
 
     /// The key of its table.

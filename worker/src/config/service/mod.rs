@@ -2,6 +2,7 @@
 
 mod azure;
 mod command;
+mod deployment;
 mod entra;
 mod http;
 mod openai;
@@ -17,12 +18,15 @@ pub(super) use self::http::header_name;
 pub use self::{
     azure::AzureConfig,
     command::CommandConfig,
+    deployment::DeploymentConfig,
     http::HttpConfig,
     openai::OpenAiConfig,
     price::{Price, Prices},
 };
 
 /// A service, as the configuration names it.
+///
+/// One with several deployments is as its first, with the quotas and room of all of them together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Most calls at once from one worker.
@@ -43,6 +47,8 @@ pub struct ServiceConfig {
     pub max_file_bytes: u64,
     /// What only services of its kind have.
     pub kind: ServiceKind,
+    /// Where its calls can go, if there is more than one such place.
+    pub deployments: Vec<DeploymentConfig>,
 }
 
 /// What a service allows, all workers together; what is not known is found out.
@@ -151,6 +157,9 @@ impl ServiceConfig {
     pub fn fix_in_flight(&mut self, in_flight: usize) {
         self.in_flight = in_flight;
         self.seeking = false;
+        for deployment in &mut self.deployments {
+            deployment.service.fix_in_flight(in_flight);
+        }
     }
 
     pub(crate) fn new(kind: ServiceKind) -> Self {
@@ -164,6 +173,7 @@ impl ServiceConfig {
             connect_timeout: Duration::from_secs(10),
             max_file_bytes: kind.max_file_bytes(),
             kind,
+            deployments: Vec::new(),
         }
     }
 }
@@ -182,8 +192,26 @@ pub(super) fn read_all(root: &mut Section<'_>) -> (Vec<String>, BTreeMap<String,
 
 fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
     section.require("kind");
-    let reader = section.opt_enum("kind", KINDS);
-    let kind = reader.and_then(|read| read(&mut section));
+    let config = match section.array_of_tables("deployments") {
+        Some(deployments) => deployment::read_all(&mut section, deployments),
+        None => read_one(&mut section),
+    };
+    if knows_kind(&mut section) {
+        section.finish();
+    }
+    config
+}
+
+/// Without a kind nobody knows which other keys are right.
+fn knows_kind(section: &mut Section<'_>) -> bool {
+    section.opt_enum("kind", KINDS).is_some()
+}
+
+/// Reads a service, or one of its deployments.
+fn read_one(section: &mut Section<'_>) -> Option<ServiceConfig> {
+    let kind = section
+        .opt_enum("kind", KINDS)
+        .and_then(|read| read(section));
     let mut limits = section.section("limits");
     let in_flight = limits.opt_integer("in_flight", 1..=10_000);
     let polling = kind.as_ref().is_none_or(|kind| kind.polls().is_some());
@@ -192,14 +220,10 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
         .flatten();
     let quotas = read_quotas(&mut limits, polling);
     limits.finish();
-    let prices = price::read_all(&mut section);
+    let prices = price::read_all(section);
     let timeout = section.opt_duration("timeout");
     let connect_timeout = section.opt_duration("connect_timeout");
     let max_file_bytes = section.opt_bytes("max_file_bytes");
-    // Without a kind nobody knows which other keys are right.
-    if reader.is_some() {
-        section.finish();
-    }
     let default = ServiceConfig::new(kind?);
     Some(ServiceConfig {
         in_flight: in_flight.unwrap_or(default.in_flight),
@@ -210,7 +234,7 @@ fn read(mut section: Section<'_>) -> Option<ServiceConfig> {
         timeout: timeout.unwrap_or(default.timeout),
         connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
         max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),
-        kind: default.kind,
+        ..default
     })
 }
 

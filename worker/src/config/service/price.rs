@@ -71,7 +71,7 @@ pub(super) fn read_all(section: &mut Section<'_>) -> Prices {
     let others = section.opt_section("price").map(read).unwrap_or_default();
     let mut models = BTreeMap::new();
     if let Some(mut tables) = section.opt_section("prices") {
-        for model in tables.names() {
+        for model in tables.keys() {
             if let Some(table) = tables.opt_section(&model) {
                 models.insert(model, read(table));
             }

@@ -64,7 +64,8 @@ fn make(copy: Option<(Bytes, String)>) -> io::Result<Folder> {
     })
 }
 
-fn name(key: &str) -> String {
+/// What the copy of a file is called.
+pub(super) fn name(key: &str) -> String {
     let last = key.rsplit('/').next().unwrap_or_default();
     match last.rsplit_once('.') {
         Some((_, extension))

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use filefleet_shared::wire::Usage;
 use tokio::io::AsyncWriteExt;
 
-use super::{Answer, CallError, Prompt, Reply, Service, StepInput, prompt::Inputs, text};
+use super::{Answer, CallError, Identity, Prompt, Reply, Service, StepInput, prompt::Inputs, text};
 use folder::Folder;
 use group::Group;
 use output::{Ended, Said};
@@ -58,7 +58,11 @@ impl Run {
         self.config.args.iter().any(|arg| what(&arg.template))
     }
 
-    fn arguments(&self, input: &StepInput<'_>, folder: &Folder) -> Result<Vec<String>, CallError> {
+    fn arguments(
+        &self,
+        input: &StepInput<'_>,
+        path: Option<&str>,
+    ) -> Result<Vec<String>, CallError> {
         let text = if self.mentions(Prompt::mentions_text) {
             text::read(&input.content, &input.message.file.media_type)?
         } else {
@@ -66,7 +70,7 @@ impl Run {
         };
         let inputs = Inputs {
             text: Some(&text),
-            path: folder.file(),
+            path,
             operation: None,
         };
         let rendered = self
@@ -118,7 +122,7 @@ impl Service for Run {
         let copied = self.mentions(Prompt::mentions_path);
         let copy = copied.then(|| (input.content.clone(), input.message.file.key.clone()));
         let folder = Folder::new(copy).await?;
-        let args = self.arguments(&input, &folder)?;
+        let args = self.arguments(&input, folder.file())?;
         let fed = if self.config.stdin {
             input.content
         } else {
@@ -133,6 +137,14 @@ impl Service for Run {
                 ..Usage::default()
             },
         }))
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        // Where the copy is differs from call to call, but for its name.
+        let copy = folder::name(&input.message.file.key);
+        let args = self.arguments(input, Some(&copy)).ok()?;
+        let args = args.iter().map(String::as_bytes);
+        Some(Identity::of(args.chain([&*input.content])))
     }
 
     fn needs_content(&self) -> bool {

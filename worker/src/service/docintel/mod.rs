@@ -16,7 +16,7 @@ use reqwest::{StatusCode, Url, header::CONTENT_TYPE};
 use serde_json::Value;
 
 use super::{
-    Accepted, CallError, Reply, Service, StepInput,
+    Accepted, CallError, Identity, Reply, Service, StepInput,
     azure::Access,
     transport::{read_up_to, retry_after},
 };
@@ -193,6 +193,12 @@ impl Service for Read {
 
     fn needs_content(&self) -> bool {
         true
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        let media_type = &input.message.file.media_type;
+        let content_type = media::content_type(&input.content, media_type).ok()?;
+        Some(Identity::of([content_type.as_bytes(), &input.content]))
     }
 }
 

@@ -18,7 +18,7 @@ use reqwest::{
 use serde_json::Value;
 
 use super::{
-    Answer, CallError, Prompt, Reply, Service, StepInput,
+    Answer, CallError, Identity, Prompt, Reply, Service, StepInput,
     prompt::Inputs,
     text,
     transport::{TASK, task},
@@ -58,6 +58,13 @@ pub(crate) struct Request {
     config: RequestConfig,
 }
 
+/// A request for one file.
+struct Made {
+    url: Url,
+    headers: HeaderMap,
+    request: RequestBuilder,
+}
+
 /// What templates are filled in with.
 pub(crate) struct Rendering<'a> {
     message: &'a StepMessage,
@@ -85,7 +92,8 @@ impl Request {
         })
     }
 
-    async fn send(&self, input: &StepInput<'_>) -> Result<Reply, CallError> {
+    /// The request for one file, not yet signed.
+    fn made(&self, input: &StepInput<'_>) -> Result<Made, CallError> {
         let text = if self.mentions(&Prompt::mentions_text) {
             text::read(&input.content, &input.message.file.media_type)?
         } else {
@@ -111,10 +119,21 @@ impl Request {
         let method = self.config.method.clone();
         let request = self.access.client.request(method, url.clone());
         let content = input.content.clone();
-        let request = self
-            .config
-            .body
-            .attach(request, &mut headers, &with, content)?;
+        let body = &self.config.body;
+        let request = body.attach(request, &mut headers, &with, content)?;
+        Ok(Made {
+            url,
+            headers,
+            request,
+        })
+    }
+
+    async fn send(&self, input: &StepInput<'_>) -> Result<Reply, CallError> {
+        let Made {
+            url,
+            headers,
+            request,
+        } = self.made(input)?;
         if let (true, Some(output)) = (self.access.rehearsing, &self.config.rehearse) {
             return Ok(rehearsed(output));
         }
@@ -178,6 +197,28 @@ impl Service for Request {
                 Err(CallError::rejected("bad_continuation", detail))
             }
         }
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        let Made {
+            url,
+            headers,
+            request,
+        } = self.made(input).ok()?;
+        let request = request.build().ok()?;
+        // A form has another boundary each time: who wants it in the journal sends JSON.
+        let body = match request.body() {
+            None => &[],
+            Some(body) => body.as_bytes()?,
+        };
+        let mut headers: Vec<_> = headers.iter().collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        let headers = headers
+            .iter()
+            .flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        let query = url.query().unwrap_or_default();
+        let parts = [url.path().as_bytes(), query.as_bytes(), body];
+        Some(Identity::of(parts.into_iter().chain(headers)))
     }
 
     fn needs_content(&self) -> bool {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 
 use super::{
-    Answer, CallError, Demand, Heard, Prompt, Reply, Service, StepInput, text,
+    Answer, CallError, Demand, Heard, Identity, Prompt, Reply, Service, StepInput, text,
     transport::{read_body, task, task_again},
 };
 pub(crate) use access::Access;
@@ -113,8 +113,7 @@ impl Chat {
             prompt,
             content,
         } = question;
-        let text = content.text();
-        let appended = if self.text_has_a_place() { "" } else { text };
+        let appended = self.appended(content);
         let schema = self.config.schema.as_deref();
         let mut request = ChatRequest::new(&self.config, self.max_tokens)
             .system(
@@ -185,9 +184,7 @@ impl Chat {
             content,
         } = question;
         let mut bytes = prompt.len() + system.as_deref().map_or(0, str::len);
-        if !self.text_has_a_place() {
-            bytes += content.text().len();
-        }
+        bytes += self.appended(content).len();
         // However it is told, the model reads it.
         let schema = self.config.schema.as_deref();
         bytes += schema.map_or(0, AnswerSchema::length);
@@ -196,6 +193,15 @@ impl Chat {
             Content::Nothing | Content::Text(_) | Content::NoText(_) => 0,
         };
         bytes.div_ceil(BYTES_PER_TOKEN) as u64 + image
+    }
+
+    /// The file's text, where the prompts leave it to come after them.
+    fn appended<'a>(&self, content: &'a Content<'_>) -> &'a str {
+        if self.text_has_a_place() {
+            ""
+        } else {
+            content.text()
+        }
     }
 
     fn text_has_a_place(&self) -> bool {
@@ -228,6 +234,21 @@ impl Service for Chat {
             },
         };
         Ok(Reply::Answered(answer))
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        let question = self.question(input).ok()?;
+        let (media_type, bytes) = match question.content {
+            Content::Image { media_type, bytes } => (media_type, bytes),
+            Content::Nothing | Content::Text(_) | Content::NoText(_) => ("", &[][..]),
+        };
+        Some(Identity::of([
+            question.system.as_deref().unwrap_or_default().as_bytes(),
+            question.prompt.as_bytes(),
+            self.appended(&question.content).as_bytes(),
+            media_type.as_bytes(),
+            bytes,
+        ]))
     }
 
     fn demand(&self, input: &StepInput<'_>) -> Demand {

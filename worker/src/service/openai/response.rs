@@ -221,6 +221,7 @@ mod tests {
     }
 
     const PAID: Usage = Usage {
+        from_journal: 0,
         pages: 0,
         cost: Cost::from_billionths(0),
         calls: 1,

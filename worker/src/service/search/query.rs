@@ -13,7 +13,7 @@ use super::{
     document::Node,
 };
 use crate::service::{
-    Answer, CallError, Prompt, PromptError, Reply, Service, StepInput,
+    Answer, CallError, Identity, Prompt, PromptError, Reply, Service, StepInput,
     scope::{Scope, View},
     text,
     transport::read_body,
@@ -157,6 +157,11 @@ impl Service for Query {
             ..Usage::default()
         };
         Ok(Answer { output, usage }.into())
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        let body = self.body(input).ok()?;
+        Some(Identity::of([&*body]))
     }
 
     fn needs_content(&self) -> bool {

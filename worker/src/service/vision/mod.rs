@@ -6,7 +6,7 @@ mod result;
 use async_trait::async_trait;
 use reqwest::{Url, header::CONTENT_TYPE};
 
-use super::{CallError, Reply, Service, StepInput, azure::Access, transport::read_body};
+use super::{CallError, Identity, Reply, Service, StepInput, azure::Access, transport::read_body};
 pub(crate) use image::{MAX_BYTES, TOO_LARGE};
 
 /// The version of the interface that is spoken unless another is configured.
@@ -72,6 +72,11 @@ impl Service for Look {
 
     fn needs_content(&self) -> bool {
         true
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        image::check(&input.content).ok()?;
+        Some(Identity::of([&*input.content]))
     }
 }
 

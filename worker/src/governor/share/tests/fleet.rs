@@ -24,9 +24,10 @@ use crate::{
     breaker::Breaker,
     context::{Lane, Stats},
     governor::{
-        Bounds, Demand, Governor,
+        Bounds, Demand,
         share::{Membership, NEWS, News},
     },
+    pool::tests::pool,
     retry::RetryBudget,
 };
 
@@ -148,7 +149,8 @@ impl Fleet {
         let (calling, calls) = (lane.clone(), self.calls.clone());
         tasks.spawn(async move {
             loop {
-                let permit = calling.calls.acquire(Demand::default()).await;
+                let let_through = calling.calls.acquire(Demand::default(), None).await;
+                let (_, permit) = let_through.expect("the service is not paused");
                 calls.lock().unwrap().push(Instant::now());
                 permit.answered(&Usage::default());
             }
@@ -214,17 +216,18 @@ impl Fleet {
 }
 
 fn lane() -> Lane {
+    let bounds = Bounds {
+        in_flight: 64,
+        seeking: false,
+        requests: Some(QUOTA as f64),
+        tokens: None,
+    };
     Lane {
         name: "gpt".to_owned(),
-        calls: Governor::new(Bounds {
-            in_flight: 64,
-            seeking: false,
-            requests: Some(QUOTA as f64),
-            tokens: None,
-        }),
+        calls: pool(&[(1, 1, bounds)]),
         retries: RetryBudget::new(0.1),
         consuming: watch::Sender::new(false),
-        breaker: Arc::new(Breaker::new("gpt".to_owned())),
+        breaker: Arc::new(Breaker::new(vec!["gpt".to_owned()])),
         stats: Arc::new(Stats::default()),
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Access, BYTES_PER_TOKEN, door::Door};
 use crate::service::{
-    Answer, CallError, Demand, Prompt, Reply, Service, StepInput,
+    Answer, CallError, Demand, Identity, Prompt, Reply, Service, StepInput,
     chunk::{Chunk, Chunking, chunks},
     text,
     transport::{read_up_to, task},
@@ -159,6 +159,11 @@ impl Service for Embed {
         let model = model.unwrap_or_else(|| self.config.model.clone());
         let output = apart(move || describe(&model, &text, &chunks, vectors)).await??;
         Ok(Answer { output, usage }.into())
+    }
+
+    fn identity(&self, input: &StepInput<'_>) -> Option<Identity> {
+        let text = self.text(input).ok()?;
+        Some(Identity::of([text.as_bytes()]))
     }
 
     fn demand(&self, input: &StepInput<'_>) -> Demand {

@@ -1,0 +1,134 @@
+//! One call of a step: where it goes, and what it used.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Attempts, SOON, told::Made};
+use crate::{
+    account::account,
+    pool::Paused,
+    service::{CallError, Demand, Heard, Reply, StepInput},
+};
+
+/// Longest time for which the result of an operation is not asked for, because the deployment that
+/// has it is paused.
+const LONGEST: Duration = Duration::from_secs(30);
+
+pub(super) enum Called {
+    Answered(Result<Reply, CallError>),
+    /// A drain came first.
+    NotStarted,
+    /// All that could be called is paused: to be tried again after so long.
+    Paused(Duration),
+}
+
+pub(super) enum Rerouted {
+    /// Another deployment takes the call at once.
+    AtOnce,
+    /// The call has failed.
+    No(CallError),
+}
+
+impl Attempts<'_> {
+    /// One call, when the service has room for it.
+    pub(super) async fn call(&mut self, content: Bytes) -> Called {
+        let heard = Heard::default();
+        let input = StepInput {
+            message: &self.input,
+            content,
+            heard: &heard,
+        };
+        let demand = match self.lane.calls.counts_tokens() {
+            true => self.step.call.demand(&input),
+            false => Demand::default(),
+        };
+        let let_through = tokio::select! {
+            biased;
+            _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
+            let_through = self.lane.calls.acquire(demand, self.place) => let_through,
+        };
+        let (deployment, permit) = match let_through {
+            Ok(let_through) => let_through,
+            Err(paused) => return Called::Paused(self.pause(paused)),
+        };
+        if self.context.budget.is_over() {
+            return Called::Paused(SOON);
+        }
+        self.called = Some(deployment);
+        self.forgives = deployment.circuit().forgives();
+        let (begun, reserved) = (Instant::now(), permit.reserved());
+        self.lane.stats.calls.add(1);
+        let (service, price) = self.step.at(deployment.place);
+        let result = tokio::time::timeout(self.step.timeout, service.call(input))
+            .await
+            .unwrap_or_else(|_| {
+                let limit = humantime::format_duration(self.step.timeout);
+                Err(CallError::Timeout(format!("no answer within {limit}")))
+            });
+        deployment.governor().hear(&heard);
+        let took = begun.elapsed();
+        self.call_ms = filefleet_shared::time::millis(took);
+        let continues = self.message.continuation.is_some();
+        let paid = heard.was_paid();
+        let ended = (deployment, permit);
+        let mut used = account(self.context, self.lane, ended, &result, continues, &paid);
+        if result.is_ok() && self.is_repeated() {
+            self.lane.retries.was_worth_it();
+        }
+        used = self.own(used, &result);
+        used.cost = used.cost.plus(price.of(&used));
+        self.context.budget.spend(used.cost);
+        self.usage.add(&used);
+        self.used.add(&used);
+        let made = Made {
+            began: begun,
+            took,
+            reserved,
+            reserved_answer: demand.answer,
+        };
+        self.tell(made, &result, used).await;
+        Called::Answered(result)
+    }
+
+    /// How long to leave a paused service alone. While another of its deployments works, nothing
+    /// but the delay holds back what waits for this one.
+    fn pause(&self, paused: Paused) -> Duration {
+        match self.place {
+            Some(_) => {
+                let rest = paused.until.saturating_duration_since(Instant::now());
+                rest.clamp(SOON, LONGEST)
+            }
+            None => SOON,
+        }
+    }
+
+    /// A call that was one too many for its deployment goes to another, or waits for the first
+    /// that takes calls again.
+    pub(super) fn reroute(&mut self, error: CallError) -> Rerouted {
+        let reopens = match self.place {
+            Some(_) => None,
+            None => self.lane.calls.reopens(),
+        };
+        let (
+            Some(reopens),
+            CallError::RateLimited {
+                retry_after,
+                detail,
+            },
+        ) = (reopens, &error)
+        else {
+            return Rerouted::No(error);
+        };
+        if reopens.is_zero() && self.rerouted < self.lane.calls.len() {
+            self.rerouted += 1;
+            self.deferred += 1;
+            return Rerouted::AtOnce;
+        }
+        Rerouted::No(CallError::RateLimited {
+            retry_after: retry_after.map(|asked| asked.min(reopens)),
+            detail: detail.clone(),
+        })
+    }
+}
