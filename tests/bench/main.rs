@@ -7,7 +7,9 @@
     reason = "a measurement that cannot be taken must fail, and say why"
 )]
 
+mod backoff;
 mod bare;
+mod down;
 mod embed;
 mod publish;
 mod quirks;
@@ -34,11 +36,13 @@ usage: bench [NAME ...]      all of them without a name
   churn    4 workers, then 16, then 2
   halved   the quota is halved meanwhile, or was configured twice too high
   knee     the best number of calls in flight, found against known
+  down     a service that is down for 2 minutes: calls meanwhile, time to full speed
+  backoff  100,000 steps that wait to be tried again: memory of the worker
   quirks   what services say of a refusal that is no use: 429s and time to a plain one";
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 12] = [
+const ALL: [(&str, Measurement); 14] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
@@ -50,6 +54,8 @@ const ALL: [(&str, Measurement); 12] = [
     ("churn", quota::churn),
     ("halved", quota::wrong),
     ("knee", quota::knee),
+    ("down", down::measure),
+    ("backoff", backoff::measure),
     ("quirks", quirks::measure),
 ];
 

@@ -31,6 +31,8 @@ struct Judged {
     accepted: f64,
     throttled: f64,
     seconds: f64,
+    /// Accepted in each second.
+    each: Vec<f64>,
 }
 
 impl Fleet {
@@ -98,22 +100,22 @@ impl Fleet {
         wait_until(to + 1);
         let stats = self.stand.stats(runtime);
         let seconds = stats["seconds"].as_array().expect("a list");
-        let sum = |key: &str| -> f64 {
-            seconds
-                .iter()
-                .filter(|second| {
-                    let at = second["at"].as_u64().expect("a second");
-                    (from..to).contains(&at)
-                })
-                .map(|second| second[key].as_f64().expect("a count"))
-                .sum()
+        let each = |key: &str| -> Vec<f64> {
+            // A second without a request is left out there.
+            let judged = |at: u64| {
+                let second = seconds.iter().find(|second| second["at"] == at);
+                second.map_or(0.0, |second| second[key].as_f64().expect("a count"))
+            };
+            (from..to).map(judged).collect()
         };
+        let accepted = each("accepted");
         #[expect(clippy::cast_precision_loss, reason = "seconds are few")]
-        let seconds = (to - from) as f64;
+        let seconds = accepted.len() as f64;
         Judged {
-            accepted: sum("accepted"),
-            throttled: sum("throttled"),
+            accepted: accepted.iter().sum(),
+            throttled: each("throttled").iter().sum(),
             seconds,
+            each: accepted,
         }
     }
 }
@@ -211,6 +213,9 @@ pub(crate) fn churn(runtime: &Runtime) -> bool {
     wait_until(first + 35);
     fleet.shrink(2, 2);
     let judged = fleet.judged(runtime, first + WARM_UP, first + 65);
+    println!("accepted in each second, workers come after 10 and go after 30:");
+    let each = judged.each.iter().map(ToString::to_string);
+    println!("  {}", each.collect::<Vec<_>>().join(" "));
     judged.report("4, then 16, then 2 workers", 100.0, 0.95, 0.01)
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn fleet(runtime: &Runtime) -> bool {
 }
 
 /// Starts `collect` as soon as the run is known to the broker.
-fn collector(stand: &Stand, url: &str) -> Process {
+pub(crate) fn collector(stand: &Stand, url: &str) -> Process {
     let began = Instant::now();
     loop {
         let mut collect = stand.filefleet("collect", &["collect", "--broker", url, "-o", "out"]);

@@ -94,7 +94,7 @@ fn peek(runtime: &Runtime, url: &str, queue: &str) -> Vec<u8> {
         .expect("a message in the queue")
 }
 
-fn results_queue(stand: &Stand) -> String {
+pub(crate) fn results_queue(stand: &Stand) -> String {
     let journal = std::fs::read_dir(stand.path().join(".filefleet"))
         .expect("the journal's directory")
         .filter_map(Result::ok)

@@ -47,6 +47,8 @@ pub struct Cost {
     pub cpu: Duration,
     /// Largest resident size so far.
     pub peak_bytes: u64,
+    /// Resident size now.
+    pub bytes: u64,
 }
 
 impl Process {
@@ -222,14 +224,16 @@ pub fn cost_of(pid: u32) -> Option<Cost> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = peak.split_whitespace().next()?.parse().ok()?;
+    let bytes = |name: &str| -> Option<u64> {
+        let size = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = size.split_whitespace().next()?.parse().ok()?;
+        Some(kib * 1024)
+    };
     // Linux reports in ticks of 1/100 s on every platform it runs on today.
     Some(Cost {
         cpu: Duration::from_millis(ticks * 10),
-        peak_bytes: kib * 1024,
+        peak_bytes: bytes("VmHWM:")?,
+        bytes: bytes("VmRSS:")?,
     })
 }
 

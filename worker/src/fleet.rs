@@ -8,14 +8,14 @@ use filefleet_shared::{
     wire::{ControlRecord, FleetState, Throttled, throttled},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
 
 use crate::{
     context::{Lane, Lanes},
-    governor::{LONGEST, Membership},
+    governor::{LONGEST, MEMBER_NEWS, MemberNews, Membership},
     worker::Left,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Fleet {
     state: FleetState,
     worker: String,
     lanes: Vec<Arc<Lane>>,
-    members: watch::Sender<u64>,
+    members: broadcast::Sender<MemberNews>,
 }
 
 /// Tasks that keep up with the fleet.
@@ -51,7 +51,7 @@ impl Fleet {
             state,
             worker,
             lanes: lanes.values().cloned().collect(),
-            members: watch::Sender::default(),
+            members: broadcast::Sender::new(MEMBER_NEWS),
         };
         let now = UnixMillis::now();
         for (service, until) in throttled(history, now) {
@@ -75,7 +75,7 @@ impl Fleet {
             let membership = Membership {
                 broker: broker.clone(),
                 lane: lane.clone(),
-                changes: self.members.subscribe(),
+                news: self.members.subscribe(),
             };
             members.spawn(membership.keep());
         }
@@ -118,7 +118,8 @@ impl Fleet {
 
     fn hear(&self, record: &ControlRecord) {
         match record {
-            ControlRecord::Members(_) => self.members.send_modify(|count| *count += 1),
+            // An error means that no lane counts its members any more.
+            ControlRecord::Members(members) => drop(self.members.send(MemberNews::of(members))),
             ControlRecord::Throttled(throttled) if throttled.by != self.worker => {
                 let Throttled {
                     service, until, by, ..

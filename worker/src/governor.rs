@@ -27,7 +27,7 @@ use self::{
     room::Room,
 };
 pub use heard::Heard;
-pub(crate) use share::Membership;
+pub(crate) use share::{Membership, NEWS as MEMBER_NEWS, News as MemberNews};
 
 /// Shortest and longest stop after a refusal, whatever the service asked for: one that asks for
 /// more is paused, and its steps wait in the broker.

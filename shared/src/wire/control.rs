@@ -149,8 +149,29 @@ pub struct Collected {
 pub struct Members {
     /// Version of the record, 1.
     pub v: u16,
+    /// What has changed; without it, anybody may have come or left, and counts already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     /// When.
     pub at: UnixMillis,
+}
+
+/// What one worker says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Change {
+    /// It consumes, and will make no call for a while: its share is the others' until then.
+    Coming {
+        /// The service, or the name of the queue of its polls.
+        service: String,
+        /// From `at` on it makes no call for at least so long.
+        idle_ms: u64,
+    },
+    /// It consumes no more, and makes no call again: its share is the others'.
+    Left {
+        /// The service, or the name of the queue of its polls.
+        service: String,
+    },
 }
 
 /// A service wants to be left alone for a while.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use control::{
-    Collected, Collecting, ControlRecord, FleetState, Members, OutputPlace, Pill, PillMode,
+    Change, Collected, Collecting, ControlRecord, FleetState, Members, OutputPlace, Pill, PillMode,
     PillScope, RunOpened, RunOutput, Throttled, throttled,
 };
 pub use cost::{Cost, NotACost};

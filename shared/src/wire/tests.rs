@@ -235,6 +235,16 @@ fn a_pill_of_an_older_epoch_is_ignored() {
 }
 
 #[test]
+fn members_that_do_not_say_what_has_changed_are_read_too() {
+    let body = br#"{"v": 1, "type": "members", "at": 7}"#;
+    let record = decode::<ControlRecord>(body).unwrap();
+    let ControlRecord::Members(members) = record else {
+        panic!("{record:?}");
+    };
+    assert_eq!((members.change, members.at), (None, UnixMillis(7)));
+}
+
+#[test]
 fn bodies_that_are_no_messages_say_why() {
     let not_messages: [&[u8]; 6] = [
         b"",

@@ -136,7 +136,9 @@ impl Room {
         if round != self.round.number || !self.round.begun {
             return;
         }
-        let enough = ANSWERS.max(u32::try_from(self.size()).unwrap_or(u32::MAX));
+        // While nothing was slow yet, a little doubt costs less than the time to remove it.
+        let least = if self.met { ANSWERS } else { FEW };
+        let enough = least.max(u32::try_from(self.size()).unwrap_or(u32::MAX));
         let answers = self.round.add(latency);
         let (mean, spread) = self.round.mean();
         let best = self.best.iter().copied().fold(f64::INFINITY, f64::min);

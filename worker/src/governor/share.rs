@@ -1,37 +1,47 @@
 //! How many workers share the quotas of a service: the consumers that the broker counts.
 //!
-//! Who comes waits until all others must have counted it; who grows its share, because another
-//! seems to have left, looks twice. So the sum of the shares is over the quota at no time.
+//! Who comes waits until all others must have counted it, and says so: they keep its share until
+//! shortly before it calls. Who leaves says so too, when it calls no more. One that is missing
+//! without a word may only have subscribed anew, so it is looked for twice. So the sum of the
+//! shares is over the quota at no time, and hardly below it.
+
+mod census;
 
 use std::{sync::Arc, time::Duration};
 
 use filefleet_shared::{
-    broker::{Broker, BrokerError, Queue},
-    time::UnixMillis,
-    wire::{ControlRecord, Members, VERSION},
+    broker::{Broker, Queue},
+    time::{UnixMillis, millis},
+    wire::{Change, ControlRecord, Members, VERSION},
 };
 use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
+    sync::broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
+pub(crate) use self::census::News;
+use self::census::{Census, GONE};
 use crate::context::Lane;
 
 /// Between two looks at the count of consumers, for each of them: all look, so more of them look
 /// less often.
 const EACH: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_secs(1);
-/// From coming to the first call, beyond the time in which every other has looked.
+/// From the time by which every other has looked to the first call of one that comes: the look
+/// takes a while.
 const SLACK: Duration = Duration::from_millis(200);
-/// Between the two looks that must agree before a share grows.
-const TWICE: Duration = Duration::from_millis(300);
+/// News that a lane may be behind with.
+pub(crate) const NEWS: usize = 256;
 
 /// Keeps the share of one lane.
 pub(crate) struct Membership {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) lane: Arc<Lane>,
-    /// Changes whenever members came or left.
-    pub(crate) changes: watch::Receiver<u64>,
+    /// Of members that came or left.
+    pub(crate) news: broadcast::Receiver<News>,
 }
 
 impl Membership {
@@ -42,85 +52,128 @@ impl Membership {
         if consuming.wait_for(|consuming| *consuming).await.is_err() {
             return;
         }
-        let mut known = self.come().await;
+        let members = tokio::select! {
+            // It never had a share; the others look for it when it was to call.
+            _ = consuming.wait_for(|consuming| !*consuming) => return,
+            members = self.come() => members,
+        };
+        let (mut census, mut known) = (Census::new(members, Instant::now()), 0);
         loop {
-            self.lane.calls.share(known);
+            self.look(&mut census).await;
+            let members = census.members();
+            if std::mem::replace(&mut known, members) != members {
+                tracing::debug!(service = %self.lane.name, members, "members of the fleet");
+            }
+            self.lane.calls.share(members);
             tokio::select! {
                 _ = consuming.wait_for(|consuming| !*consuming) => break,
-                () = self.next_look(known) => {}
-            }
-            if self.lane.calls.is_shared() {
-                known = self.look(known).await;
+                () = self.next_look(&mut census) => {}
             }
         }
         if self.lane.calls.is_shared() {
-            announce(&*self.broker).await;
+            let service = self.lane.name.clone();
+            // Its last call was its share of the time after it.
+            sleep(SLACK / 2).await;
+            self.announce(Change::Left { service }).await;
         }
     }
 
-    /// Waits for news of members, at most so long that a lost one does no harm.
-    async fn next_look(&mut self, known: u64) {
-        let every = interval(known);
-        let told = timeout(every, self.changes.changed()).await;
-        // Nobody tells any more: the time must be enough.
-        if matches!(told, Ok(Err(_))) {
-            sleep(every).await;
-        }
-    }
-
-    async fn look(&self, known: u64) -> u64 {
-        let counted = self.count(known).await;
-        if counted >= known {
-            return counted;
-        }
-        sleep(TWICE).await;
-        self.count(known).await.clamp(counted, known)
-    }
-
-    /// Tells the others, and waits until they have made room.
-    async fn come(&mut self) -> u64 {
+    /// Tells the others, and waits until they have made room; how many there are.
+    async fn come(&self) -> u64 {
         if !self.lane.calls.is_shared() {
-            return self.count(1).await;
+            return self.count().await.unwrap_or(1);
         }
-        let begun = Instant::now();
-        let members = self.count(1).await;
+        let members = loop {
+            match self.count().await {
+                Some(members) => break members,
+                // Who does not know whether it is alone must not take all.
+                None => sleep(SHORTEST).await,
+            }
+        };
         if members <= 1 {
             return members;
         }
-        announce(&*self.broker).await;
-        sleep((interval(members) + SLACK).saturating_sub(begun.elapsed())).await;
-        self.count(members).await
+        let idle = interval(members) + SLACK;
+        let service = self.lane.name.clone();
+        let idle_ms = millis(idle);
+        let told = self.announce(Change::Coming { service, idle_ms }).await;
+        // From when they can know it; or until it is no more taken for one that has left.
+        sleep(if told { idle } else { idle + GONE }).await;
+        members
     }
 
-    /// Consumers of the lane's queue; what was known if the broker does not say.
-    async fn count(&self, known: u64) -> u64 {
-        let queue = Queue::Work(self.lane.name.clone());
-        match self.broker.inspect(&queue).await {
-            Ok(depth) => depth.map_or(1, |depth| depth.consumers).max(1),
-            Err(error) => {
-                report(&error);
-                known
+    /// Listens until it is time to look.
+    async fn next_look(&mut self, census: &mut Census) {
+        loop {
+            let at = census.next_look();
+            tokio::select! {
+                biased;
+                () = sleep_until(at) => return,
+                news = self.news.recv() => match news {
+                    Ok(news) => self.hear(census, &news),
+                    Err(RecvError::Lagged(_)) => census.miss(),
+                    // Nobody tells any more: the time must be enough.
+                    Err(RecvError::Closed) => return sleep_until(at).await,
+                },
             }
         }
     }
-}
 
-/// Tells every worker to count anew; one that does not hear it counts by itself a little later.
-async fn announce(broker: &dyn Broker) {
-    let record = ControlRecord::Members(Members {
-        v: VERSION,
-        at: UnixMillis::now(),
-    });
-    if let Err(error) = broker.append_control(record).await {
-        report(&error);
+    fn hear(&self, census: &mut Census, news: &News) {
+        if news.is_of(&self.lane.name) {
+            census.hear(news);
+        }
     }
-}
 
-fn report(error: &BrokerError) {
-    tracing::debug!(%error, "the members of the fleet are not known now");
+    async fn look(&mut self, census: &mut Census) {
+        loop {
+            match self.news.try_recv() {
+                Ok(news) => self.hear(census, &news),
+                Err(TryRecvError::Lagged(_)) => census.miss(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        let look = census.look(Instant::now());
+        let counted = match (self.lane.calls.is_shared(), look.is_due()) {
+            (false, _) => None,
+            (true, false) => self.count().await,
+            (true, true) => timeout(SLACK / 2, self.count()).await.ok().flatten(),
+        };
+        census.counted(look, counted, Instant::now());
+    }
+
+    /// Consumers of the lane's queue; none if the broker does not say.
+    async fn count(&self) -> Option<u64> {
+        let queue = Queue::Work(self.lane.name.clone());
+        match self.broker.inspect(&queue).await {
+            Ok(depth) => Some(depth.map_or(1, |depth| depth.consumers).max(1)),
+            Err(error) => {
+                tracing::debug!(%error, "the members of the fleet are not known now");
+                None
+            }
+        }
+    }
+
+    /// Tells every worker; one that does not hear it counts by itself a little later. False if
+    /// nobody was told.
+    async fn announce(&self, change: Change) -> bool {
+        let record = ControlRecord::Members(Members {
+            v: VERSION,
+            change: Some(change),
+            at: UnixMillis::now(),
+        });
+        let told = self.broker.append_control(record).await;
+        if let Err(error) = &told {
+            tracing::debug!(%error, "the fleet was not told who its members are");
+        }
+        told.is_ok()
+    }
 }
 
 fn interval(members: u64) -> Duration {
     EACH.saturating_mul(u32::try_from(members).unwrap_or(u32::MAX))
         .max(SHORTEST)
 }
+
+#[cfg(test)]
+mod tests;

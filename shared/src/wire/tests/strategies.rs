@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::{
     time::UnixMillis,
     wire::{
-        Asked, Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef,
-        FleetState, Outcome, OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag, RunId,
-        RunOpened, Status, StepMessage, Stored, TaskId, Timings, Usage, VERSION,
+        Asked, Change, Collected, Collecting, CollectionId, ControlRecord, Cost, Failure, FileRef,
+        FleetState, Members, Outcome, OutcomeTag, OutputPlace, PillMode, RunClosed, RunClosedTag,
+        RunId, RunOpened, Status, StepMessage, Stored, TaskId, Timings, Usage, VERSION,
     },
 };
 
@@ -226,7 +226,23 @@ pub(super) fn control() -> impl Strategy<Value = ControlRecord> {
         ),
         (0..9_u64, mode).prop_map(|(epoch, mode)| FleetState::pill(epoch, mode)),
         collection(),
+        members(),
     ]
+}
+
+fn members() -> impl Strategy<Value = ControlRecord> {
+    let change =
+        (any::<String>(), option::of(any::<u64>())).prop_map(|(service, idle_ms)| match idle_ms {
+            Some(idle_ms) => Change::Coming { service, idle_ms },
+            None => Change::Left { service },
+        });
+    (option::of(change), instant()).prop_map(|(change, at)| {
+        ControlRecord::Members(Members {
+            v: VERSION,
+            change,
+            at,
+        })
+    })
 }
 
 fn collection() -> impl Strategy<Value = ControlRecord> {
