@@ -9,6 +9,7 @@
 
 mod backoff;
 mod bare;
+mod deployments;
 mod down;
 mod embed;
 mod publish;
@@ -25,24 +26,25 @@ use tokio::runtime::Runtime;
 
 const USAGE: &str = "\
 usage: bench [NAME ...]      all of them without a name
-  run      10,000 files, 200 ms a call, 500 in flight: `run` against the ideal
-  fleet    the same with publish, three workers and collect on RabbitMQ
-  worker   CPU of a worker per task against a bare loop
-  publish  rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000
-  embed    50 files one by one, to a run
-  rehearse a forecast from a sample: real time to it, for three pipelines
-  quota    100 requests a second, 1, 4 and 16 workers: goodput and 429s
-  tokens   a quota of tokens, and one of requests beside it
-  churn    4 workers, then 16, then 2
-  halved   the quota is halved meanwhile, or was configured twice too high
-  knee     the best number of calls in flight, found against known
-  down     a service that is down for 2 minutes: calls meanwhile, time to full speed
-  backoff  100,000 steps that wait to be tried again: memory of the worker
-  quirks   what services say of a refusal that is no use: 429s and time to a plain one";
+  run          10,000 files, 200 ms a call, 500 in flight: `run` against the ideal
+  fleet        the same with publish, three workers and collect on RabbitMQ
+  worker       CPU of a worker per task against a bare loop
+  publish      rate of publishing 100,000 files against a bare loop, and memory at 10,000 and 100,000
+  embed        50 files one by one, to a run
+  rehearse     a forecast from a sample: real time to it, for three pipelines
+  quota        100 requests a second, 1, 4 and 16 workers: goodput and 429s
+  tokens       a quota of tokens, and one of requests beside it
+  churn        4 workers, then 16, then 2
+  halved       the quota is halved meanwhile, or was configured twice too high
+  knee         the best number of calls in flight, found against known
+  deployments  two of them behind one service, 4 workers: goodput to the sum of their quotas
+  down         a service that is down for 2 minutes: calls meanwhile, time to full speed
+  backoff      100,000 steps that wait to be tried again: memory of the worker
+  quirks       what services say of a refusal that is no use: 429s and time to a plain one";
 
 type Measurement = fn(&Runtime) -> bool;
 
-const ALL: [(&str, Measurement); 14] = [
+const ALL: [(&str, Measurement); 15] = [
     ("run", speed::run),
     ("fleet", speed::fleet),
     ("worker", worker::measure),
@@ -54,6 +56,7 @@ const ALL: [(&str, Measurement); 14] = [
     ("churn", quota::churn),
     ("halved", quota::wrong),
     ("knee", quota::knee),
+    ("deployments", deployments::measure),
     ("down", down::measure),
     ("backoff", backoff::measure),
     ("quirks", quirks::measure),

@@ -13,13 +13,13 @@ use crate::stand::{Bound, LIMIT, Stand, broker, finish, report};
 
 /// Requests per second of the simulated service.
 const QUOTA: u64 = 100;
-const LATENCY_MS: u64 = 300;
+pub(crate) const LATENCY_MS: u64 = 300;
 /// Seconds after the first request that do not count.
-const WARM_UP: u64 = 5;
+pub(crate) const WARM_UP: u64 = 5;
 
 /// A fleet at work, on a queue that holds more than it will do.
-struct Fleet {
-    stand: Stand,
+pub(crate) struct Fleet {
+    pub(crate) stand: Stand,
     node: RabbitNode,
     workers: Vec<Process>,
     config: String,
@@ -27,8 +27,8 @@ struct Fleet {
 }
 
 /// What was judged in some seconds.
-struct Judged {
-    accepted: f64,
+pub(crate) struct Judged {
+    pub(crate) accepted: f64,
     throttled: f64,
     seconds: f64,
     /// Accepted in each second.
@@ -36,7 +36,7 @@ struct Judged {
 }
 
 impl Fleet {
-    fn new(
+    pub(crate) fn new(
         runtime: &Runtime,
         files: u64,
         simulator: &[&str],
@@ -88,7 +88,7 @@ impl Fleet {
     }
 
     /// The second by which all workers were there and a request was made.
-    fn begun(&self, runtime: &Runtime) -> u64 {
+    pub(crate) fn begun(&self, runtime: &Runtime) -> u64 {
         while self.stand.stats(runtime)["first_request_ms"].is_null() {
             pause();
         }
@@ -97,8 +97,15 @@ impl Fleet {
 
     /// What was judged from a second on to before another; waits for them to be over.
     fn judged(&self, runtime: &Runtime, from: u64, to: u64) -> Judged {
+        Judged::of(&self.stand, runtime, from, to)
+    }
+}
+
+impl Judged {
+    /// What a simulator judged from a second on to before another; waits for them to be over.
+    pub(crate) fn of(stand: &Stand, runtime: &Runtime, from: u64, to: u64) -> Self {
         wait_until(to + 1);
-        let stats = self.stand.stats(runtime);
+        let stats = stand.stats(runtime);
         let seconds = stats["seconds"].as_array().expect("a list");
         let each = |key: &str| -> Vec<f64> {
             // A second without a request is left out there.
@@ -111,18 +118,16 @@ impl Fleet {
         let accepted = each("accepted");
         #[expect(clippy::cast_precision_loss, reason = "seconds are few")]
         let seconds = accepted.len() as f64;
-        Judged {
+        Self {
             accepted: accepted.iter().sum(),
             throttled: each("throttled").iter().sum(),
             seconds,
             each: accepted,
         }
     }
-}
 
-impl Judged {
     /// The two lines of a report; false if one is beyond its bound.
-    fn report(&self, what: &str, quota: f64, least: f64, most_refused: f64) -> bool {
+    pub(crate) fn report(&self, what: &str, quota: f64, least: f64, most_refused: f64) -> bool {
         let goodput = self.accepted / self.seconds / quota;
         let refused = self.throttled / self.accepted;
         let name = |figure: &str| format!("{what}: {figure}");
