@@ -136,9 +136,8 @@ impl Room {
         if round != self.round.number || !self.round.begun {
             return;
         }
-        // While nothing was slow yet, a little doubt costs less than the time to remove it.
-        let least = if self.met { ANSWERS } else { FEW };
-        let enough = least.max(u32::try_from(self.size()).unwrap_or(u32::MAX));
+        let size = u32::try_from(self.size()).unwrap_or(u32::MAX);
+        let enough = ANSWERS.max(size);
         let answers = self.round.add(latency);
         let (mean, spread) = self.round.mean();
         let best = self.best.iter().copied().fold(f64::INFINITY, f64::min);
@@ -150,6 +149,13 @@ impl Room {
                 self.too_much(mean);
             } else {
                 self.fine(mean);
+            }
+        } else if !self.met && answers >= FEW.max(size) {
+            // Nothing was slow yet, and this is not: more answers would only take their time. They
+            // are too few to compare others with.
+            let full = self.round.fullest >= self.size();
+            if full && best.is_finite() && mean < best * SLOWER {
+                self.grow();
             }
         }
     }
@@ -187,6 +193,10 @@ impl Room {
     fn fine(&mut self, mean: f64) {
         self.slow = None;
         self.remember(mean);
+        self.grow();
+    }
+
+    fn grow(&mut self) {
         // Room that nobody used says nothing about more of it.
         if self.round.fullest < self.size() {
             return self.change(self.room);
@@ -331,6 +341,26 @@ mod tests {
             },
         );
         assert!(room.size() > 50, "{}", room.size());
+    }
+
+    #[test]
+    fn few_answers_are_enough_to_grow_but_not_to_call_a_service_slow() {
+        let mut room = Room::new(256, true);
+        let mut sizes = vec![room.size()];
+        for number in 0..200 {
+            let rounds: Vec<u32> = (0..room.size()).map(|_| room.take()).collect();
+            for round in rounds {
+                room.leave();
+                // A machine that starts is slow for a moment.
+                let hiccup = number == 4;
+                let millis = if hiccup { 430 } else { 300 };
+                room.answered(round, Duration::from_millis(millis));
+            }
+            sizes.push(room.size());
+        }
+        let grown = sizes.iter().position(|size| *size >= 24);
+        assert!(grown.is_some_and(|rounds| rounds <= 12), "{sizes:?}");
+        assert_eq!(room.size(), 256);
     }
 
     #[test]
