@@ -17,6 +17,11 @@ const QUICK: f64 = 1.25;
 const SLOW: f64 = 1.03;
 /// Part of the room that was the last good one, once it is known where slowness begins.
 const BELOW: f64 = 0.97;
+/// Part of it to go down to until calls are as quick as before: a service that has become slow is
+/// slow at a room, too, at which it was not.
+const DIP: f64 = 0.9;
+/// Part of a room that was slow which is near it.
+const NEAR: f64 = 0.97;
 /// A mean latency so much over the best is slow.
 const SLOWER: f64 = 1.2;
 /// Fewest answers that are compared.
@@ -27,8 +32,8 @@ const MUCH_SLOWER: f64 = 1.5;
 /// Rounds whose best mean counts.
 const MEMORY: usize = 64;
 /// Rounds to stay at a known place before trying beyond it: at first, and at most.
-const STAY: u32 = 24;
-const LONGEST_STAY: u32 = 96;
+const STAY: u32 = 64;
+const LONGEST_STAY: u32 = 256;
 
 /// Room for calls.
 #[derive(Debug)]
@@ -47,6 +52,13 @@ pub(super) struct Room {
     good: f64,
     /// The mean that was slow, until a round with less room has said whether room was to blame.
     slow: Option<f64>,
+    /// The room to go back to after that round.
+    back: Option<f64>,
+    /// Where small steps have met slowness, until it is tried again.
+    slow_at: f64,
+    /// Where it was fine for long.
+    home: Option<f64>,
+    /// Rounds to stay, and how many the next time.
     stay: u32,
     patience: u32,
     /// Room at the last refusal.
@@ -80,6 +92,9 @@ impl Room {
             met: false,
             good: room,
             slow: None,
+            back: None,
+            slow_at: f64::INFINITY,
+            home: None,
             stay: 0,
             patience: STAY,
             lost_at: most,
@@ -125,6 +140,8 @@ impl Room {
         self.lost_at = self.room;
         self.met = true;
         self.good = (self.room * CUT).max(1.0);
+        self.back = None;
+        self.home = None;
         self.change(self.good);
     }
 
@@ -144,8 +161,9 @@ impl Room {
         if answers >= FEW && mean - 3.0 * spread > best * MUCH_SLOWER {
             self.too_much(mean);
         } else if answers >= enough {
-            // Beyond what chance does to a mean of so many.
-            if mean - 2.0 * spread > best * SLOWER {
+            // Beyond what chance does to a mean of so many, or to the best of many means.
+            let slow = self.met && mean > best * SLOWER && mean - 3.0 * spread > self.usual();
+            if slow || mean - 2.0 * spread > best * SLOWER {
                 self.too_much(mean);
             } else {
                 self.fine(mean);
@@ -174,26 +192,50 @@ impl Room {
         if self.slow.take().is_some_and(|before| mean > before * 0.85) {
             // Less room has not helped: the calls are slower by themselves.
             self.best.clear();
-            return self.change(self.room);
+            let room = self.back.take().unwrap_or(self.room);
+            return self.change(room);
         }
         self.slow = Some(mean);
-        if self.room <= self.good {
-            // It was fine before, so the service has changed.
-            self.good = (self.room * 0.8).max(1.0);
-        } else if self.met {
-            // Found by small steps, it is known well enough to stay there.
-            self.stay = self.patience;
-            self.patience = (self.patience * 2).min(LONGEST_STAY);
-        }
+        self.back = Some(self.place());
         self.met = true;
-        self.change((self.good * BELOW).max(1.0));
+        self.change((self.good * DIP).max(1.0));
+    }
+
+    /// Where to stay instead of a room that is slow.
+    fn place(&mut self) -> f64 {
+        if let Some(home) = self.home.filter(|home| *home < self.room) {
+            self.good = home;
+            self.rest();
+            return home;
+        }
+        if self.room <= self.good {
+            // It was fine for a while, or the service has changed.
+            if self.home.take().is_some() {
+                self.patience = STAY;
+            }
+            self.good = (self.room * 0.9).max(1.0);
+            self.stay = 0;
+            self.slow_at = self.room;
+        } else if self.met {
+            self.slow_at = self.room;
+        }
+        (self.good * BELOW).max(1.0)
+    }
+
+    /// Stays where it is for a while, the longer the more often it came back.
+    fn rest(&mut self) {
+        self.stay = self.patience;
+        self.patience = (self.patience * 2).min(LONGEST_STAY);
     }
 
     /// This room is not slow.
     fn fine(&mut self, mean: f64) {
         self.slow = None;
         self.remember(mean);
-        self.grow();
+        match self.back.take() {
+            Some(room) => self.change(room),
+            None => self.grow(),
+        }
     }
 
     fn grow(&mut self) {
@@ -204,10 +246,26 @@ impl Room {
         self.good = self.good.max(self.room);
         if self.stay > 0 {
             self.stay -= 1;
+            if self.stay == 0 {
+                self.home = Some(self.room);
+                self.slow_at = f64::INFINITY;
+            }
             return self.change(self.room);
         }
         let by = if self.met { SLOW } else { QUICK };
-        self.change((self.room * by).max(self.room + 1.0));
+        let next = (self.room * by).max(self.room + 1.0);
+        if next > self.slow_at * NEAR {
+            self.rest();
+            return self.change(self.room);
+        }
+        self.change(next);
+    }
+
+    /// A mean that is not slow: the lower quartile of them.
+    fn usual(&self) -> f64 {
+        let mut means: Vec<f64> = self.best.iter().copied().collect();
+        means.sort_by(f64::total_cmp);
+        means.get(means.len() / 4).copied().unwrap_or(f64::INFINITY)
     }
 
     fn remember(&mut self, mean: f64) {
@@ -262,132 +320,4 @@ fn whole(room: f64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BinaryHeap;
-
-    use super::*;
-
-    /// A service that answers after `latency` of how many are in flight, asked for as long as
-    /// `answers` last; how many it answered per second after the first half of them.
-    fn serve(room: &mut Room, answers: usize, latency: impl Fn(usize, usize) -> f64) -> f64 {
-        let mut in_flight: BinaryHeap<(std::cmp::Reverse<u64>, u32, u64)> = BinaryHeap::new();
-        let (mut now, mut half_at) = (0u64, 0u64);
-        for number in 0..answers {
-            while room.free() > 0 {
-                let round = room.take();
-                let seconds = latency(in_flight.len() + 1, number);
-                let micros = u64::try_from(Duration::from_secs_f64(seconds).as_micros()).unwrap();
-                in_flight.push((std::cmp::Reverse(now + micros), round, micros));
-            }
-            let Some((std::cmp::Reverse(at), round, micros)) = in_flight.pop() else {
-                panic!("no room at all");
-            };
-            now = at;
-            room.leave();
-            room.answered(round, Duration::from_micros(micros));
-            if number == answers / 2 {
-                half_at = now;
-            }
-        }
-        (answers / 2) as f64 / ((now - half_at) as f64 / 1e6)
-    }
-
-    /// From 0.5 to 1.5 in an order that looks like chance.
-    fn spread(number: usize) -> f64 {
-        0.5 + ((number * 7919) % 1000) as f64 / 1000.0
-    }
-
-    #[test]
-    fn a_knee_is_found_and_kept_to_whatever_calls_take() {
-        for (knee, factor) in [(40, 3.0), (12, 2.0), (90, 6.0)] {
-            for even in [true, false] {
-                let mut room = Room::new(256, true);
-                let each = |number| if even { 1.0 } else { spread(number) };
-                let rate = serve(&mut room, 20_000, |in_flight, number| {
-                    let slow = if in_flight > knee { factor } else { 1.0 };
-                    each(number) * slow
-                });
-                let best = knee as f64;
-                assert!(rate > best * 0.9, "{rate} of {best}, even: {even}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_service_that_only_queues_is_not_given_ever_more() {
-        let mut room = Room::new(256, true);
-        let rate = serve(&mut room, 20_000, |in_flight, _| {
-            (in_flight as f64 / 40.0).max(1.0)
-        });
-        assert!(rate > 36.0, "{rate}");
-        assert!(room.size() < 80, "{}", room.size());
-    }
-
-    #[test]
-    fn without_a_knee_the_room_grows_to_the_most() {
-        let mut room = Room::new(256, true);
-        serve(&mut room, 20_000, |_, number| spread(number));
-        assert_eq!(room.size(), 256);
-    }
-
-    #[test]
-    fn calls_that_become_longer_by_themselves_cost_no_room() {
-        let mut room = Room::new(64, true);
-        serve(
-            &mut room,
-            20_000,
-            |_, number| {
-                if number > 8000 { 4.0 } else { 1.0 }
-            },
-        );
-        assert!(room.size() > 50, "{}", room.size());
-    }
-
-    #[test]
-    fn few_answers_are_enough_to_grow_but_not_to_call_a_service_slow() {
-        let mut room = Room::new(256, true);
-        let mut sizes = vec![room.size()];
-        for number in 0..200 {
-            let rounds: Vec<u32> = (0..room.size()).map(|_| room.take()).collect();
-            for round in rounds {
-                room.leave();
-                // A machine that starts is slow for a moment.
-                let hiccup = number == 4;
-                let millis = if hiccup { 430 } else { 300 };
-                room.answered(round, Duration::from_millis(millis));
-            }
-            sizes.push(room.size());
-        }
-        let grown = sizes.iter().position(|size| *size >= 24);
-        assert!(grown.is_some_and(|rounds| rounds <= 12), "{sizes:?}");
-        assert_eq!(room.size(), 256);
-    }
-
-    #[test]
-    fn room_that_nobody_uses_does_not_grow() {
-        let mut room = Room::new(256, true);
-        for _ in 0..1000 {
-            let round = room.take();
-            room.leave();
-            room.answered(round, Duration::from_millis(10));
-        }
-        assert_eq!(room.size(), 8);
-    }
-
-    #[test]
-    fn refusals_halve_the_room_never_to_nothing_and_answers_win_it_back() {
-        let mut room = Room::new(100, false);
-        room.refused();
-        assert_eq!(room.size(), 50);
-        let mut answers = 0;
-        while room.size() < 90 {
-            room.answered(0, Duration::ZERO);
-            answers += 1;
-        }
-        assert!(answers < 1000, "{answers} to 90");
-        (0..1000).for_each(|_| room.answered(0, Duration::ZERO));
-        assert!(room.size() < 92, "{} where 100 was too much", room.size());
-        (0..20).for_each(|_| room.refused());
-        assert_eq!(room.size(), 1);
-    }
-}
+mod tests;
