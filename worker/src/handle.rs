@@ -51,22 +51,7 @@ pub(crate) async fn handle(
         return verdict;
     }
     let Some(step) = context.catalog.step(&message.pipeline, &message.step) else {
-        let what = format!(
-            "step {:?} in a pipeline {:?}",
-            message.step, message.pipeline
-        );
-        return unknown(context, envelope, &message, "unknown_pipeline", &what);
-    };
-    let place = match &message.continuation {
-        None => None,
-        Some(accepted) => match lane.calls.place_of(accepted.deployment.as_deref()) {
-            Some(place) => Some(place),
-            None => {
-                let name = accepted.deployment.as_deref().unwrap_or("without a name");
-                let what = format!("deployment {name:?} of service {:?}", step.service);
-                return unknown(context, envelope, &message, "unknown_deployment", &what);
-            }
-        },
+        return unknown(context, envelope, &message);
     };
     if let Some(verdict) = way::passed_over(context, envelope, &message, step) {
         return verdict;
@@ -92,9 +77,10 @@ pub(crate) async fn handle(
         draining,
         message: &message,
         input: Cow::Borrowed(&message),
-        place,
+        place: None,
         called: None,
         rerouted: 0,
+        uncounted: false,
     };
     attempts.run().await
 }
@@ -143,26 +129,23 @@ fn suspicious(
     }
 }
 
-/// Another worker may know it (a rolling change of configuration), so the step is put off a few
-/// times before it fails.
-fn unknown(
-    context: &Context,
-    envelope: &Envelope,
-    message: &StepMessage,
-    cause: &str,
-    what: &str,
-) -> Verdict {
-    let detail = format!("this worker's configuration has no {what}");
+/// Another worker may know the pipeline (a rolling change of configuration), so it is put off a
+/// few times before it fails.
+fn unknown(context: &Context, envelope: &Envelope, message: &StepMessage) -> Verdict {
+    let detail = format!(
+        "this worker's configuration has no step {:?} in a pipeline {:?}",
+        message.step, message.pipeline
+    );
     let attempt = envelope.headers.attempt;
     if attempt >= context.retry.attempts {
-        let ended = Ended::failure(attempt, cause, detail);
+        let ended = Ended::failure(attempt, "unknown_pipeline", detail);
         return outcome::failed(context, message, &envelope.headers, ended);
     }
     tracing::warn!(run = %message.run, seq = message.seq, detail, "put off");
     Verdict::Later(Later {
         delay: UNKNOWN,
         attempts: 1,
-        cause: cause.to_owned(),
+        cause: "unknown_pipeline".to_owned(),
         first_attempt: None,
     })
 }
@@ -198,10 +181,15 @@ struct Attempts<'a> {
     called: Option<Deployment<'a>>,
     /// Times another deployment was asked at once.
     rerouted: usize,
+    /// The last call cost no attempt, so to make it again is no repeat.
+    uncounted: bool,
 }
 
 impl<'a> Attempts<'a> {
     async fn run(&mut self) -> Verdict {
+        if let Err(verdict) = self.find_place() {
+            return *verdict;
+        }
         let _budget = match self.fetch_outputs().await {
             Ok(budget) => budget,
             Err(verdict) => return *verdict,
@@ -211,7 +199,8 @@ impl<'a> Attempts<'a> {
             Err(verdict) => return *verdict,
         };
         loop {
-            if self.is_repeated() && !self.lane.retries.take() {
+            let uncounted = std::mem::take(&mut self.uncounted);
+            if self.is_repeated() && !uncounted && !self.lane.retries.take() {
                 return self.later(CROWDED, "retry_budget");
             }
             let error = match self.call(loaded.content.clone()).await {
@@ -297,6 +286,7 @@ impl<'a> Attempts<'a> {
     }
 
     fn count(&mut self, wait: &Wait) {
+        self.uncounted = !wait.counted;
         if wait.counted {
             self.counted += 1;
         } else {

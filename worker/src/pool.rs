@@ -172,9 +172,13 @@ impl Pool {
         })
     }
 
-    /// The place of the deployment of this name; none if the service has no such.
+    /// The place of the deployment of this name; none if the service has no such. Without a name,
+    /// from before the service had several, it is the first.
     pub(crate) fn place_of(&self, deployment: Option<&str>) -> Option<usize> {
-        let named = |member: &Member| member.deployment.as_deref() == deployment;
+        let Some(name) = deployment else {
+            return Some(0);
+        };
+        let named = |member: &Member| member.deployment.as_deref() == Some(name);
         self.members.iter().position(named)
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use filefleet_shared::broker::Verdict;
 use tokio::time::Instant;
 
 use super::{Attempts, SOON, told::Made};
@@ -32,6 +33,27 @@ pub(super) enum Rerouted {
 }
 
 impl Attempts<'_> {
+    /// Finds the deployment that has accepted the step. It is paid, so one that this configuration
+    /// does not have is waited for: it may come back, or another worker may know it.
+    pub(super) fn find_place(&mut self) -> Result<(), Box<Verdict>> {
+        let Some(accepted) = &self.message.continuation else {
+            return Ok(());
+        };
+        self.place = self.lane.calls.place_of(accepted.deployment.as_deref());
+        if self.place.is_some() {
+            return Ok(());
+        }
+        let name = accepted.deployment.as_deref().unwrap_or_default();
+        let detail = format!(
+            "service {:?} has no deployment {name:?} in this worker's configuration, which has \
+             accepted the file",
+            self.step.service
+        );
+        let (run, seq) = (self.message.run, self.message.seq);
+        tracing::warn!(%run, seq, detail, "put off");
+        Err(Box::new(self.until_back("unknown_deployment", detail)))
+    }
+
     /// One call, when the service has room for it.
     pub(super) async fn call(&mut self, content: Bytes) -> Called {
         let heard = Heard::default();
@@ -124,6 +146,7 @@ impl Attempts<'_> {
         if reopens.is_zero() && self.rerouted < self.lane.calls.len() {
             self.rerouted += 1;
             self.deferred += 1;
+            self.uncounted = true;
             return Rerouted::AtOnce;
         }
         Rerouted::No(CallError::RateLimited {

@@ -129,13 +129,18 @@ impl<'a> Attempts<'a> {
             Ok(Some(Entry::Accepted {
                 state,
                 deployment,
+                owner,
                 at,
             })) if self.can_join(deployment.as_deref(), at) => {
+                let joined = owner != self.owner();
                 self.asking = Some(Asking {
                     request,
                     flight: None,
-                    joined: true,
+                    joined,
                 });
+                if !joined {
+                    self.pay(deployment.as_deref());
+                }
                 let accepted = Accepted {
                     state,
                     usage: Usage::default(),
@@ -147,6 +152,24 @@ impl<'a> Attempts<'a> {
             Err(error) => self.without_journal(&error),
         };
         Err(Box::new(verdict))
+    }
+
+    /// Which step of which file this is, in any delivery.
+    fn owner(&self) -> String {
+        format!("{}/{}", self.message.task(), self.message.step)
+    }
+
+    /// Counts the call of an own operation, whose worker died before it could.
+    fn pay(&mut self, deployment: Option<&str>) {
+        let mut used = Usage {
+            calls: 1,
+            ..Usage::default()
+        };
+        let place = self.lane.calls.place_of(deployment).unwrap_or_default();
+        used.cost = self.step.at(place).1.of(&used);
+        self.context.budget.spend(used.cost);
+        self.usage.add(&used);
+        self.used.add(&used);
     }
 
     /// Its result is probably still there, at a deployment that is known here.
@@ -167,7 +190,12 @@ impl<'a> Attempts<'a> {
         let (Some(journal), Some(asking)) = (&self.context.journal, &mut self.asking) else {
             return;
         };
+        // Who has begun the operation writes its answer.
+        if asking.joined {
+            return;
+        }
         let at = UnixMillis::now();
+        let owner = format!("{}/{}", self.message.task(), self.message.step);
         let entry = match reply {
             // Moved, not copied: it may be large.
             Reply::Answered(Answer { output, usage }) => Entry::Answer {
@@ -181,6 +209,7 @@ impl<'a> Attempts<'a> {
                     .called
                     .and_then(Deployment::own_name)
                     .map(str::to_owned),
+                owner,
                 at,
             },
         };
@@ -204,7 +233,9 @@ impl<'a> Attempts<'a> {
             let at = UnixMillis::now();
             journal.keep(key, &Entry::Lost { at }).await;
         }
-        if !asking.joined || self.attempt() >= self.retry().attempts {
+        // What it has failed with is another file's, but for its time.
+        let late = UnixMillis::now().since(self.started) >= self.retry().total;
+        if !asking.joined || late || self.attempt() > self.retry().attempts {
             return None;
         }
         let (headers, ended) = (&self.envelope.headers, self.ended());

@@ -31,6 +31,8 @@ pub(crate) enum Entry {
         state: Value,
         /// Which of the service's deployments has it, where it has several.
         deployment: Option<String>,
+        /// The step of the file that it was begun for.
+        owner: String,
         /// When it was accepted.
         at: UnixMillis,
     },
@@ -119,6 +121,7 @@ mod tests {
             Entry::Accepted {
                 state,
                 deployment: Some("east".to_owned()),
+                owner: "run/1/read".to_owned(),
                 at,
             },
             Entry::Lost { at },

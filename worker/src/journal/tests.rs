@@ -244,6 +244,32 @@ fn what_may_change_by_itself_is_kept_only_where_its_step_says_so() {
 }
 
 #[test]
+fn where_only_the_name_of_a_file_is_sent_another_version_of_it_is_another_request() {
+    let http = "kind = \"http\"\nendpoint = \"https://x.example\"";
+    for (service, step) in [
+        (
+            "kind = \"command\"\nprogram = \"seq\"",
+            "run = { args = [\"{{ file.key }}\"], stdin = false }",
+        ),
+        (
+            http,
+            "request = { json = { url = \"s3://papers/{{ file.key }}\" } }",
+        ),
+    ] {
+        let text = single(service, &format!("{step}\njournal = true"));
+        let of = |message: &StepMessage| request(&text, message, b"").unwrap();
+        let first = message("a.txt");
+        let mut later = first.clone();
+        later.file.etag = Some("v2".to_owned());
+        assert_eq!(of(&first), of(&first.clone()), "{step}");
+        assert_ne!(of(&first), of(&later), "{step}");
+        let mut elsewhere = first.clone();
+        elsewhere.file.root = "other".to_owned();
+        assert_ne!(of(&first), of(&elsewhere), "{step}");
+    }
+}
+
+#[test]
 fn a_journal_that_is_missing_or_of_no_use_is_refused() {
     let without = CHAT
         .replace("[journal]\nurl = \"journal\"", "")

@@ -148,7 +148,12 @@ async fn what_one_has_accepted_waits_for_it_and_holds_nobody_else_back() {
     let (same, _permit) = waits.await.expect("open");
     assert_eq!((same.name(), begun.elapsed().as_secs()), ("gpt/b", 5));
     assert_eq!(pool.place_of(Some("b")), Some(1));
-    assert_eq!(pool.place_of(None), None);
+    assert_eq!(pool.place_of(Some("gone")), None);
+    assert_eq!(
+        pool.place_of(None),
+        Some(0),
+        "accepted before there were several"
+    );
 }
 
 #[tokio::test(start_paused = true)]

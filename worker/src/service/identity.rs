@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use filefleet_shared::wire::FileRef;
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 of what decides an answer.
@@ -18,6 +19,12 @@ impl Identity {
             hash.update(part);
         }
         Self(hash.finalize().into())
+    }
+
+    /// Of a file by what is known of it without its bytes: where it is, and which version.
+    pub(crate) fn of_file(file: &FileRef) -> Option<Self> {
+        let file = serde_json::to_vec(file).ok()?;
+        Some(Self::of([&*file]))
     }
 
     /// Its bytes.

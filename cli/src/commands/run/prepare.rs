@@ -216,6 +216,12 @@ pub(crate) fn config(
             ));
         }
     };
+    if rehearse {
+        for service in config.services.values_mut() {
+            // The one simulator stands in for all of them.
+            service.deployments.clear();
+        }
+    }
     // Only in a rehearsal: elsewhere the limits of a configuration are a matter of quotas.
     if let Some(in_flight) = asked.in_flight {
         for service in config.services.values_mut() {

@@ -16,6 +16,8 @@ const MISSING: Duration = Duration::from_millis(300);
 /// For so long one that has left may still be counted: its consumer is, until what it has in hand
 /// is settled.
 pub(super) const GONE: Duration = Duration::from_secs(10);
+/// For so long after a broker was away: they wait up to 5 s between two tries to connect.
+const RETURN: Duration = Duration::from_secs(6);
 /// Most that come at one time and are not counted until they call; more are counted at once.
 const COMING: usize = 1024;
 
@@ -77,6 +79,8 @@ pub(super) struct Census {
     counted: Option<u64>,
     /// Were missing at every look since then, without a word.
     missing: Option<(Instant, u64)>,
+    /// Until then, who is missing may be on its way back to a broker that was away.
+    away: Instant,
 }
 
 /// What was known when a look began: what is heard meanwhile may be of later.
@@ -107,6 +111,7 @@ impl Census {
             unsaid: (0, now),
             counted: None,
             missing: None,
+            away: now,
         }
     }
 
@@ -147,7 +152,7 @@ impl Census {
         if self.asked {
             return self.looked;
         }
-        let missing = self.missing.map(|(since, _)| since + MISSING);
+        let missing = self.missing.map(|(since, _)| self.gone_at(since));
         let due = self.coming.iter().copied().min();
         let often = if self.gone.0 > 0 { 4 } else { 1 };
         let latest = self.looked + interval(self.members) / often;
@@ -180,6 +185,9 @@ impl Census {
     pub(super) fn counted(&mut self, look: Look, counted: Option<u64>, now: Instant) {
         let before = std::mem::replace(&mut self.counted, counted);
         let Some(counted) = counted else {
+            // What nobody could see was not missing.
+            self.missing = None;
+            self.away = now + RETURN;
             // Who is about to call gets its share all the same; it was there at the look before.
             let all = before.unwrap_or(self.members + look.due);
             self.members = self.members.max(all);
@@ -201,11 +209,16 @@ impl Census {
         self.members += unknown - self.gone.0;
     }
 
+    /// When those that are missing since then are not waited for any more.
+    fn gone_at(&self, since: Instant) -> Instant {
+        (since + MISSING).max(self.away)
+    }
+
     fn miss_some(&mut self, missing: u64, now: Instant) {
         let (since, least) = self.missing.unwrap_or((now, missing));
         let least = least.min(missing);
         self.missing = (least > 0).then_some((since, least));
-        if least > 0 && now >= since + MISSING {
+        if least > 0 && now >= self.gone_at(since) {
             self.members -= least;
             self.missing = None;
             self.unsaid = (self.unsaid.0 + least, now + GONE);
@@ -280,5 +293,21 @@ mod tests {
         assert_eq!(look(&mut census, 4, now), 2);
         assert_eq!(look(&mut census, 5, now), 3);
         assert_eq!(look(&mut census, 5, now + GONE + MISSING), 5);
+    }
+
+    #[test]
+    fn nobody_is_given_up_because_the_broker_was_away() {
+        let (mut census, now) = census(4);
+        assert_eq!(look(&mut census, 3, now), 4);
+        let began = census.look(now + MISSING);
+        census.counted(began, None, now + MISSING);
+        assert!(
+            census.next_look() > now + MISSING,
+            "it would look without a pause"
+        );
+        let back = now + MISSING * 2;
+        assert_eq!(look(&mut census, 1, back), 4);
+        assert_eq!(look(&mut census, 1, back + MISSING), 4);
+        assert_eq!(look(&mut census, 1, now + MISSING + RETURN), 1);
     }
 }

@@ -144,7 +144,12 @@ impl Service for Run {
         let copy = folder::name(&input.message.file.key);
         let args = self.arguments(input, Some(&copy)).ok()?;
         let args = args.iter().map(String::as_bytes);
-        Some(Identity::of(args.chain([&*input.content])))
+        if self.needs_content() {
+            return Some(Identity::of(args.chain([&*input.content])));
+        }
+        // The program may read the file by itself.
+        let file = Identity::of_file(&input.message.file)?;
+        Some(Identity::of(args.chain([file.bytes()])))
     }
 
     fn needs_content(&self) -> bool {

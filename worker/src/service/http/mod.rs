@@ -217,7 +217,13 @@ impl Service for Request {
             .iter()
             .flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
         let query = url.query().unwrap_or_default();
-        let parts = [url.path().as_bytes(), query.as_bytes(), body];
+        // The service may read the file by itself.
+        let file = match self.needs_content() {
+            true => None,
+            false => Some(Identity::of_file(&input.message.file)?),
+        };
+        let file = file.as_ref().map_or(&[][..], Identity::bytes);
+        let parts = [url.path().as_bytes(), query.as_bytes(), body, file];
         Some(Identity::of(parts.into_iter().chain(headers)))
     }
 
