@@ -249,7 +249,7 @@ fn where_only_the_name_of_a_file_is_sent_another_version_of_it_is_another_reques
     for (service, step) in [
         (
             "kind = \"command\"\nprogram = \"seq\"",
-            "run = { args = [\"{{ file.key }}\"], stdin = false }",
+            "run = { args = [\"{{ file.key }}\"], stdin = \"none\" }",
         ),
         (
             http,
