@@ -5,8 +5,12 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use filefleet_shared::broker::{
-    Broker, BrokerError, ConsumeOptions, Consumer, Delivery, Queue, SettleError, Verdict,
+use filefleet_shared::{
+    broker::{
+        Broker, BrokerError, ConsumeOptions, Consumer, Delivery, Envelope, Queue, SettleError,
+        Verdict,
+    },
+    wire::{self, StepMessage},
 };
 use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -258,7 +262,11 @@ impl Step {
                 Ok(verdict) => verdict,
                 Err(panic) => handle::panicked(&context, &envelope, panic_text(&*panic)),
             };
-            settle(delivery, verdict, slot, &lane).await
+            let settled = settle(delivery, verdict, slot, &lane).await;
+            match settled {
+                Err(BrokerError::Unroutable(_)) if is_over(&context, &envelope).await => Ok(()),
+                settled => settled,
+            }
         }
         .instrument(span)
         .await
@@ -270,6 +278,14 @@ fn changed(pause: Option<&Pause>, probing: bool) -> bool {
     match pause {
         Some(pause) => !probing || pause.until > Instant::now(),
         None => probing,
+    }
+}
+
+/// The run of a step is complete, so that nobody waits for its outcome.
+async fn is_over(context: &Context, envelope: &Envelope) -> bool {
+    match wire::decode::<StepMessage>(&envelope.body) {
+        Ok(message) => context.turns_complete(message.run).await,
+        Err(_) => false,
     }
 }
 

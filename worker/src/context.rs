@@ -1,7 +1,7 @@
 //! What every step of a worker shares, and what every step of one service shares.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use filefleet_shared::{files::Roots, wire::ControlRecord};
+use filefleet_shared::{
+    files::Roots,
+    wire::{ControlRecord, RunId},
+};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -60,7 +63,26 @@ pub(crate) struct Context {
     pub(crate) calls: Option<mpsc::Sender<Call>>,
     /// What all workers should know.
     pub(crate) announce: mpsc::Sender<ControlRecord>,
+    /// Runs that are complete: whatever still comes of them is a duplicate.
+    pub(crate) complete: watch::Sender<HashSet<RunId>>,
 }
+
+impl Context {
+    /// Every file of the run has its outcome, as far as this worker was told.
+    pub(crate) fn is_complete(&self, run: RunId) -> bool {
+        self.complete.borrow().contains(&run)
+    }
+
+    /// The same, for a queue of results that is gone: the record of it is written before.
+    pub(crate) async fn turns_complete(&self, run: RunId) -> bool {
+        let mut complete = self.complete.subscribe();
+        let told = complete.wait_for(|runs| runs.contains(&run));
+        timeout(TOLD, told).await.is_ok_and(|told| told.is_ok())
+    }
+}
+
+/// Longest time from a record of the control log to when every worker has read it.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// Shared by all steps of one service, or by all questions for results of its operations.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use filefleet_shared::{
     broker::{Broker, ControlLog},
     time::UnixMillis,
-    wire::{ControlRecord, FleetState, Throttled, throttled},
+    wire::{Collected, ControlRecord, FleetState, Throttled, throttled},
 };
 use tokio::{
     sync::{broadcast, mpsc, watch},
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    context::{Lane, Lanes},
+    context::{Context, Lane, Lanes},
     governor::{LONGEST, MEMBER_NEWS, MemberNews, Membership},
     worker::Left,
 };
@@ -26,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Fleet {
     state: FleetState,
-    worker: String,
+    context: Arc<Context>,
     lanes: Vec<Arc<Lane>>,
     members: broadcast::Sender<MemberNews>,
 }
@@ -44,15 +44,20 @@ impl Fleet {
     pub(crate) fn new(
         state: FleetState,
         history: &[ControlRecord],
-        worker: String,
+        context: &Arc<Context>,
         lanes: &Lanes,
     ) -> Self {
         let fleet = Self {
             state,
-            worker,
+            context: context.clone(),
             lanes: lanes.values().cloned().collect(),
             members: broadcast::Sender::new(MEMBER_NEWS),
         };
+        for record in history {
+            if let ControlRecord::Collected(collected) = record {
+                fleet.complete(collected);
+            }
+        }
         let now = UnixMillis::now();
         for (service, until) in throttled(history, now) {
             fleet.stop(
@@ -120,7 +125,8 @@ impl Fleet {
         match record {
             // An error means that no lane counts its members any more.
             ControlRecord::Members(members) => drop(self.members.send(MemberNews::of(members))),
-            ControlRecord::Throttled(throttled) if throttled.by != self.worker => {
+            ControlRecord::Collected(collected) => self.complete(collected),
+            ControlRecord::Throttled(throttled) if throttled.by != self.context.worker => {
                 let Throttled {
                     service, until, by, ..
                 } = throttled;
@@ -129,6 +135,11 @@ impl Fleet {
             }
             _ => {}
         }
+    }
+
+    fn complete(&self, collected: &Collected) {
+        let complete = &self.context.complete;
+        complete.send_if_modified(|runs| runs.insert(collected.run));
     }
 
     fn stop(&self, service: &str, wait: Duration, detail: &str) {

@@ -47,6 +47,13 @@ pub(crate) async fn handle(
         Ok(message) => message,
         Err(error) => return undecodable(context, &error),
     };
+    if context.is_complete(message.run) {
+        tracing::info!(
+            run = %message.run, seq = message.seq,
+            "a duplicate of a run that is complete: nothing is called",
+        );
+        return Verdict::Done(Vec::new());
+    }
     if let Some(verdict) = suspicious(context, lane, envelope, &message) {
         return verdict;
     }

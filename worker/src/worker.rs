@@ -158,6 +158,7 @@ impl Worker {
             budget: Arc::default(),
             calls: settings.calls,
             announce,
+            complete: watch::Sender::default(),
         };
         Ok(Self {
             broker,
@@ -225,12 +226,7 @@ impl Worker {
                 cut: 0,
             });
         }
-        let fleet = Fleet::new(
-            fleet,
-            &log.history,
-            self.context.worker.clone(),
-            &self.lanes,
-        );
+        let fleet = Fleet::new(fleet, &log.history, &self.context, &self.lanes);
         let helpers = fleet.start(&self.broker, self.announcements);
         let (drain, draining) = watch::channel(false);
         let mut loops = JoinSet::new();
