@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filefleet_shared::{time::UnixMillis, wire::Cost};
+use filefleet_shared::{
+    time::UnixMillis,
+    wire::{Cost, is_zero},
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -26,7 +29,7 @@ pub(crate) struct Moment {
     /// Tokens of prompts and answers.
     pub(crate) tokens: u64,
     /// Answers that came from the journal.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) from_journal: u64,
     /// What they cost, where prices are known.
     #[serde(skip_serializing_if = "Cost::is_zero")]
@@ -34,14 +37,6 @@ pub(crate) struct Moment {
     /// Services that are paused, with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) paused: Vec<String>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes the field by reference"
-)]
-fn is_none(count: &u64) -> bool {
-    *count == 0
 }
 
 impl Moment {

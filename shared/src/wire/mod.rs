@@ -22,7 +22,9 @@ pub use control::{
 };
 pub use cost::{Cost, NotACost};
 pub use ids::{CollectionId, RunId, TaskId};
-pub use outcome::{Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage};
+pub use outcome::{
+    Failure, Outcome, OutcomeTag, RunClosed, RunClosedTag, Status, Timings, Usage, is_zero,
+};
 pub use schema::{schema, schema_names};
 pub use step::{Asked, FileRef, StepMessage, StepTag, Stored};
 

@@ -168,11 +168,9 @@ pub struct Usage {
     pub cost: Cost,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes the field by reference"
-)]
-fn is_zero(count: &u64) -> bool {
+/// A count that is left out of what is written.
+#[must_use]
+pub fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

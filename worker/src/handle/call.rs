@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use filefleet_shared::broker::Verdict;
+use filefleet_shared::{broker::Verdict, wire::Usage};
 use tokio::time::Instant;
 
 use super::{Attempts, SOON, told::Made};
@@ -101,9 +101,7 @@ impl Attempts<'_> {
         }
         used = self.own(used, &result);
         used.cost = used.cost.plus(price.of(&used));
-        self.context.budget.spend(used.cost);
-        self.usage.add(&used);
-        self.used.add(&used);
+        self.uses(&used);
         let made = Made {
             began: begun,
             took,
@@ -112,6 +110,13 @@ impl Attempts<'_> {
         };
         self.tell(made, &result, used).await;
         Called::Answered(result)
+    }
+
+    /// Counts what was used for the step, and spends what it cost.
+    pub(super) fn uses(&mut self, used: &Usage) {
+        self.context.budget.spend(used.cost);
+        self.usage.add(used);
+        self.used.add(used);
     }
 
     /// How long to leave a paused service alone. While another of its deployments works, nothing

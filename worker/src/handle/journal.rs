@@ -122,8 +122,7 @@ impl<'a> Attempts<'a> {
                     from_journal: 1,
                     ..Usage::default()
                 };
-                self.usage.add(&usage);
-                self.used.add(&usage);
+                self.uses(&usage);
                 self.succeeded(Answer { output, usage }).await
             }
             Ok(Some(Entry::Accepted {
@@ -167,9 +166,7 @@ impl<'a> Attempts<'a> {
         };
         let place = self.lane.calls.place_of(deployment).unwrap_or_default();
         used.cost = self.step.at(place).1.of(&used);
-        self.context.budget.spend(used.cost);
-        self.usage.add(&used);
-        self.used.add(&used);
+        self.uses(&used);
     }
 
     /// Its result is probably still there, at a deployment that is known here.
@@ -187,6 +184,7 @@ impl<'a> Attempts<'a> {
 
     /// Keeps what was paid, before anything is decided about the step.
     pub(super) async fn keep(&mut self, reply: &mut Reply) {
+        let owner = self.owner();
         let (Some(journal), Some(asking)) = (&self.context.journal, &mut self.asking) else {
             return;
         };
@@ -195,7 +193,6 @@ impl<'a> Attempts<'a> {
             return;
         }
         let at = UnixMillis::now();
-        let owner = format!("{}/{}", self.message.task(), self.message.step);
         let entry = match reply {
             // Moved, not copied: it may be large.
             Reply::Answered(Answer { output, usage }) => Entry::Answer {

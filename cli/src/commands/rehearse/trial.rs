@@ -184,8 +184,7 @@ impl Trial<'_> {
 /// No quota and no limit holds a call back: what they do to all files is calculated.
 fn unbind(config: &mut Config) {
     for service in config.services.values_mut() {
-        // The one simulator stands in for all of them.
-        service.deployments.clear();
+        service.merge_deployments();
         service.quotas.requests_per_minute = None;
         service.quotas.polls_per_minute = None;
         service.quotas.tokens_per_minute = service.quotas.tokens_per_minute.map(|_| COUNTED);

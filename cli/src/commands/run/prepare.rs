@@ -218,8 +218,7 @@ pub(crate) fn config(
     };
     if rehearse {
         for service in config.services.values_mut() {
-            // The one simulator stands in for all of them.
-            service.deployments.clear();
+            service.merge_deployments();
         }
     }
     // Only in a rehearsal: elsewhere the limits of a configuration are a matter of quotas.

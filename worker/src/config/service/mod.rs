@@ -162,6 +162,11 @@ impl ServiceConfig {
         }
     }
 
+    /// Takes all deployments for one: a simulator stands in for all of them.
+    pub fn merge_deployments(&mut self) {
+        self.deployments.clear();
+    }
+
     pub(crate) fn new(kind: ServiceKind) -> Self {
         Self {
             in_flight: kind.in_flight(),
