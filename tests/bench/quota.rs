@@ -23,6 +23,7 @@ pub(crate) struct Fleet {
     node: RabbitNode,
     workers: Vec<Process>,
     config: String,
+    files: u64,
     started: usize,
 }
 
@@ -43,8 +44,8 @@ impl Fleet {
         limits: &str,
         workers: usize,
     ) -> Self {
-        let files = usize::try_from(files).expect("few");
-        let stand = Stand::with_limited(files, LATENCY_MS, simulator);
+        let number = usize::try_from(files).expect("few");
+        let stand = Stand::with_limited(number, LATENCY_MS, simulator);
         let node = broker(runtime);
         let config = stand.configure_limits("fleet", limits);
         let url = node.url();
@@ -55,6 +56,7 @@ impl Fleet {
             node,
             workers: Vec::new(),
             config,
+            files,
             started: 0,
         };
         fleet.grow(workers);
@@ -97,7 +99,10 @@ impl Fleet {
 
     /// What was judged from a second on to before another; waits for them to be over.
     fn judged(&self, runtime: &Runtime, from: u64, to: u64) -> Judged {
-        Judged::of(&self.stand, runtime, from, to)
+        let judged = Judged::of(&self.stand, runtime, from, to);
+        let (paid, _) = self.stand.paid(runtime);
+        assert!(paid < self.files, "nothing was left to do");
+        judged
     }
 }
 
@@ -188,7 +193,8 @@ pub(crate) fn tokens(runtime: &Runtime) -> bool {
             limits = format!("{limits}, requests_per_second = {QUOTA}");
         }
         let limits = format!("limits = {{ {limits} }}");
-        let fleet = Fleet::new(runtime, QUOTA * 200, &simulator, &limits, 4);
+        // At 260 tokens each, 192 a second fit the quota of tokens.
+        let fleet = Fleet::new(runtime, QUOTA * 270, &simulator, &limits, 4);
         let first = fleet.begun(runtime) + WARM_UP;
         let judged = fleet.judged(runtime, first, first + 120);
         let stats = fleet.stand.stats(runtime);

@@ -235,7 +235,7 @@ impl Permit<'_> {
         let mut state = self.governor.lock();
         state.room.answered(self.round, now - self.taken);
         state.requests.accepted(now);
-        state.settle(now, self.demand, self.reserved, usage);
+        state.settle(now, &self, usage);
         // Never back: taking deliveries anew costs each in hand a redelivery.
         let grown = tier(&state.room).saturating_sub(state.tier);
         state.tier += grown;
@@ -283,14 +283,21 @@ impl State {
         (demand.prompt as f64 * self.per_estimate).ceil() as u64 + demand.answer
     }
 
-    /// Corrects the estimate by what the service counted, and pays for what was too little.
+    /// Corrects the estimate by what the service counted, pays for what was too little and takes
+    /// back what was too much.
     #[expect(clippy::cast_precision_loss, reason = "tokens are far below 2^52")]
-    fn settle(&mut self, now: Instant, demand: Demand, reserved: u64, usage: &Usage) {
+    fn settle(&mut self, now: Instant, permit: &Permit<'_>, usage: &Usage) {
+        let Permit {
+            taken,
+            demand,
+            reserved,
+            ..
+        } = *permit;
         if demand.prompt == 0 || usage.input_tokens == 0 {
             return;
         }
         let counted = usage.input_tokens + demand.answer;
-        self.tokens.settle(now, counted.saturating_sub(reserved));
+        self.tokens.settle(now, taken, reserved, counted);
         let ratio = usage.input_tokens as f64 / demand.prompt as f64;
         // Up at once and down slowly: too little is refused, too much only waits.
         let weight = if ratio > self.per_estimate { 0.5 } else { 0.05 };

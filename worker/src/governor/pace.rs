@@ -124,10 +124,30 @@ impl Pace {
         self.remember(now, units);
     }
 
-    /// So many more units were used than were taken.
-    pub(crate) fn settle(&mut self, now: Instant, more: u64) {
-        self.even_at += self.time_of(more);
-        self.remember(now, more);
+    /// Of units that were taken at a time, another number was used.
+    pub(crate) fn settle(&mut self, now: Instant, taken_at: Instant, taken: u64, used: u64) {
+        let (more, less) = (used.saturating_sub(taken), taken.saturating_sub(used));
+        if more > 0 {
+            self.even_at += self.time_of(more);
+            self.remember(now, more);
+        }
+        if less > 0 {
+            let even_at = self.even_at.checked_sub(self.time_of(less));
+            self.even_at = even_at.unwrap_or(now);
+            self.forget(taken_at, less);
+        }
+    }
+
+    /// Takes units back from the uses of their time: later ones stay in the window for longer.
+    fn forget(&mut self, at: Instant, units: u64) {
+        let after = self.uses.partition_point(|uses| uses.first <= at);
+        let Some(uses) = after.checked_sub(1).and_then(|at| self.uses.get_mut(at)) else {
+            // The window has passed over them.
+            return;
+        };
+        let back = units.min(uses.units);
+        uses.units -= back;
+        self.used = self.used.saturating_sub(back);
     }
 
     fn remember(&mut self, now: Instant, units: u64) {
@@ -312,8 +332,40 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(TOKENS, 100.0, start);
         pace.take(start, 100);
-        pace.settle(start, 900);
+        pace.settle(start, start, 100, 1000);
         let ready = pace.ready_at(start, 1);
         assert!(ready >= start + Duration::from_secs(9));
+    }
+
+    #[test]
+    fn tokens_that_were_not_used_are_given_back_and_no_minute_holds_more_than_its_own() {
+        let start = Instant::now();
+        let mut pace = Pace::new(TOKENS, 1000.0, start);
+        let mut now = start;
+        let mut sent: Vec<(Instant, u64)> = Vec::new();
+        let mut in_flight: VecDeque<(Instant, Instant, u64)> = VecDeque::new();
+        while now < start + Duration::from_secs(300) {
+            let answered = in_flight.front().map(|(at, ..)| *at);
+            let ready = pace.ready_at(now, 500);
+            if let Some(at) = answered.filter(|at| *at <= ready) {
+                now = now.max(at);
+                let (_, taken_at, used) = in_flight.pop_front().expect("one is in flight");
+                pace.settle(now, taken_at, 500, used);
+            } else if ready > now {
+                now = ready;
+            } else {
+                let used = [100, 500, 300, 450, 150][sent.len() % 5];
+                pace.take(now, 500);
+                in_flight.push_back((now + Duration::from_secs(2), now, used));
+                sent.push((now, used));
+            }
+        }
+        for (from, _) in &sent {
+            let window = |(at, _): &&(Instant, u64)| *at >= *from && *at < *from + TOKENS.window;
+            let sum: u64 = sent.iter().filter(window).map(|(_, units)| units).sum();
+            assert!(sum <= 60_000, "{sum} in a minute");
+        }
+        let all: u64 = sent.iter().map(|(_, used)| used).sum();
+        assert!((285_000..=300_000).contains(&all), "{all} of 300000");
     }
 }

@@ -85,9 +85,9 @@ impl Quota {
         }
     }
 
-    pub(super) fn settle(&mut self, now: Instant, more: u64) {
+    pub(super) fn settle(&mut self, now: Instant, taken_at: Instant, taken: u64, used: u64) {
         if let Some(pace) = &mut self.pace {
-            pace.settle(now, more);
+            pace.settle(now, taken_at, taken, used);
         }
     }
 
