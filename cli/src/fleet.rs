@@ -140,6 +140,17 @@ impl Fleet {
         }
     }
 
+    /// How many steps wait to be tried again, of all services together.
+    ///
+    /// # Errors
+    /// The broker's.
+    pub(crate) async fn waiting(&self) -> Result<u64, CommandError> {
+        match self {
+            Self::Rabbit(broker, _) => Ok(broker.waiting().await?),
+            Self::Local(control) => Ok(control.depths()?.iter().map(|depth| depth.waiting).sum()),
+        }
+    }
+
     /// How many are still working: consumers of services, or the one process.
     ///
     /// # Errors

@@ -104,6 +104,10 @@ impl Broker for Watched {
         self.broker.inspect(queue).await
     }
 
+    async fn waiting(&self) -> Result<u64, BrokerError> {
+        self.broker.waiting().await
+    }
+
     async fn delete(&self, queue: &Queue) -> Result<(), BrokerError> {
         self.broker.delete(queue).await
     }

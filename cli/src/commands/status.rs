@@ -28,6 +28,8 @@ struct Status {
     runs: Vec<RunStatus>,
     /// Services that want to be left alone, each until when.
     throttled: BTreeMap<String, UnixMillis>,
+    /// Steps that were put off and wait to be tried again, of all services together.
+    waiting: u64,
     queues: Vec<QueueStatus>,
 }
 
@@ -64,12 +66,13 @@ pub(crate) async fn status(args: StatusArgs, json: bool) -> CommandResult {
         .iter()
         .filter(|(_, output)| output.collected.is_none());
     let open: Vec<RunId> = open.map(|(opened, _)| opened.run).collect();
+    let queues = fleet.queues(&state, &open).await?;
     let throttled = throttled(&history, UnixMillis::now())
         .into_iter()
         .map(|(service, until)| (service.to_owned(), until))
         .collect();
-    let queues = fleet.queues(&state, &open).await?;
-    let status = status_of(&state, outputs, throttled, queues);
+    let waiting = fleet.waiting().await?;
+    let status = status_of(&state, outputs, throttled, waiting, queues);
     if json {
         print_json("status", &status);
     } else {
@@ -94,6 +97,7 @@ fn status_of(
     state: &FleetState,
     outputs: Vec<(RunOpened, RunOutput)>,
     throttled: BTreeMap<String, UnixMillis>,
+    waiting: u64,
     queues: Vec<QueueStatus>,
 ) -> Status {
     let latest = state.latest_run.as_ref();
@@ -119,6 +123,7 @@ fn status_of(
         stopped: state.pill.is_some(),
         runs: runs.collect(),
         throttled,
+        waiting,
         queues,
     }
 }
@@ -135,6 +140,10 @@ fn show(status: &Status) {
     }
     for (service, until) in &status.throttled {
         print_line(&format!("throttled   {service} until {}", utc(*until)));
+    }
+    if status.waiting > 0 {
+        let steps = status.waiting;
+        print_line(&format!("waiting     {steps} steps to be tried again"));
     }
     let row = |name: &str, cells: [String; 4]| {
         let [ready, delivered, waiting, consumers] = cells;

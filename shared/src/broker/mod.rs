@@ -63,6 +63,12 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError::Unavailable`].
     async fn inspect(&self, queue: &Queue) -> Result<Option<Depth>, BrokerError>;
 
+    /// How many messages were put off and wait for their time, of all queues together.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`].
+    async fn waiting(&self) -> Result<u64, BrokerError>;
+
     /// Deletes a queue with what is in it; a queue that does not exist is deleted already.
     ///
     /// # Errors

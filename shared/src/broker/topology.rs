@@ -125,7 +125,7 @@ impl Topology {
 
     /// Where a message waits before it comes back to `queue`.
     pub(crate) fn wait(&self, rung: Rung, queue: &Queue) -> Result<Address, BrokerError> {
-        let wait = self.named(&format!("wait.{}", rung.name))?;
+        let wait = self.wait_queue(rung)?;
         Ok(Address {
             exchange: wait.clone(),
             key: self.queue(queue)?,
@@ -222,8 +222,17 @@ impl Topology {
         ])
     }
 
+    /// Every queue in which messages wait.
+    pub(crate) fn wait_queues(&self) -> Result<Vec<ShortString>, BrokerError> {
+        RUNGS.iter().map(|rung| self.wait_queue(*rung)).collect()
+    }
+
+    fn wait_queue(&self, rung: Rung) -> Result<ShortString, BrokerError> {
+        self.named(&format!("wait.{}", rung.name))
+    }
+
     fn wait_spec(&self, rung: Rung) -> Result<QueueSpec, BrokerError> {
-        let name = self.named(&format!("wait.{}", rung.name))?;
+        let name = self.wait_queue(rung)?;
         Ok(QueueSpec {
             bindings: vec![(name.clone(), ShortString::default())],
             name,

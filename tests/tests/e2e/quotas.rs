@@ -125,11 +125,18 @@ fn a_service_that_asks_for_a_day_is_left_alone_said_so_and_nothing_fails() {
     worker.wait_for_text("service throttled", LIMIT);
     let refused = throttled(&sim);
     let second = fleet.worker(1);
-    let mut status = fleet
-        .place
-        .filefleet("status", &["status", "--broker", &fleet.url()]);
-    assert_eq!(status.wait(LIMIT), 0, "{}", status.log());
-    let shown = status.out();
+    let status = || {
+        let args = ["status", "--broker", &fleet.url()];
+        let mut status = fleet.place.filefleet("status", &args);
+        assert_eq!(status.wait(LIMIT), 0, "{}", status.log());
+        status.out()
+    };
+    let deadline = Instant::now() + LIMIT;
+    let mut shown = status();
+    while !shown.contains(" steps to be tried again") {
+        assert!(Instant::now() < deadline, "{shown}");
+        shown = status();
+    }
     assert!(shown.contains("throttled   sim until "), "{shown}");
     let dead = shown.lines().find(|line| line.starts_with("dead"));
     let dead = dead.and_then(|line| line.split_whitespace().nth(1));

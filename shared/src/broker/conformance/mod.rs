@@ -140,6 +140,7 @@ macro_rules! for_each_broker_law {
             later_keeps_the_first_attempt_and_counts_every_one
             later_lets_others_overtake_it
             later_survives_a_crash_and_is_not_early
+            what_waits_is_counted_until_it_comes_back
             late_joiners_read_the_control_log_from_its_start
             followers_see_control_records_as_they_are_appended
             a_follower_that_joins_amid_appends_misses_and_repeats_nothing

@@ -151,3 +151,25 @@ pub async fn later_survives_a_crash_and_is_not_early(
     done(back).await?;
     subject.ready_becomes(&work(), 0).await
 }
+
+/// What was put off is ready nowhere, and counted until it is again.
+pub async fn what_waits_is_counted_until_it_comes_back(
+    fixture: &dyn Fixture,
+) -> Result<(), Violation> {
+    let subject = Subject::start(fixture).await?;
+    subject.waiting_becomes(0).await?;
+    subject.publish_steps(&["a", "b"]).await?;
+    let mut consumer = subject.worker(1).await?;
+    let verdict = Later {
+        delay: Duration::from_secs(5),
+        ..later(true)
+    };
+    let first = take_id(&mut consumer, "a").await?;
+    settle(first, Verdict::Later(verdict)).await?;
+    let other = take_id(&mut consumer, "b").await?;
+    subject.waiting_becomes(1).await?;
+    done(other).await?;
+    let back = take_id(&mut consumer, "a").await?;
+    subject.waiting_becomes(0).await?;
+    done(back).await
+}

@@ -166,6 +166,21 @@ impl<'a> Subject<'a> {
         .await
     }
 
+    /// Waits until this many wait for their time.
+    pub(super) async fn waiting_becomes(&self, wanted: u64) -> Result<(), Violation> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let waiting = within("counting what waits", self.broker.waiting()).await??;
+            if waiting == wanted {
+                return Ok(());
+            }
+            ensure(Instant::now() < deadline, || {
+                format!("{wanted} must wait, it stays at {waiting}")
+            })?;
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn depth_settles(
         &self,
         queue: &Queue,

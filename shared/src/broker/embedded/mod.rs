@@ -119,6 +119,10 @@ impl Broker for EmbeddedBroker {
             .await
     }
 
+    async fn waiting(&self) -> Result<u64, BrokerError> {
+        self.handle.call(|turn| turn.waiting().map(Ok)).await
+    }
+
     async fn delete(&self, queue: &Queue) -> Result<(), BrokerError> {
         let name = queue.to_string();
         self.handle

@@ -247,6 +247,13 @@ impl Store<'_> {
             .query_row([queue], counted)
     }
 
+    /// Of all queues together.
+    pub(super) fn count_all_waiting(self) -> rusqlite::Result<u64> {
+        self.0
+            .prepare_cached("SELECT count(*) FROM message WHERE state = 2")?
+            .query_row((), counted)
+    }
+
     pub(super) fn queues(self) -> rusqlite::Result<Vec<(i64, String)>> {
         self.0
             .prepare_cached("SELECT id, name FROM queue ORDER BY name")?

@@ -211,6 +211,10 @@ impl<'a> Turn<'a> {
         }))
     }
 
+    pub(super) fn waiting(&self) -> rusqlite::Result<u64> {
+        self.store.count_all_waiting()
+    }
+
     pub(super) fn delete(&mut self, name: &str) -> rusqlite::Result<()> {
         if let Some(queue) = self.store.queue(name)? {
             self.store.delete(queue)?;

@@ -136,6 +136,17 @@ impl Broker for RabbitBroker {
         }
     }
 
+    async fn waiting(&self) -> Result<u64, BrokerError> {
+        let mut waiting = 0;
+        for name in self.inner.topology.wait_queues()? {
+            // Before anything was declared, nothing waits.
+            if let Look::Found(depth) = self.inner.admin.look(&name).await? {
+                waiting += depth.ready;
+            }
+        }
+        Ok(waiting)
+    }
+
     async fn delete(&self, queue: &Queue) -> Result<(), BrokerError> {
         let name = self.inner.topology.queue(queue)?;
         self.inner.publishing.forget(name.as_str());

@@ -71,6 +71,10 @@ impl Broker for Counting {
         }))
     }
 
+    async fn waiting(&self) -> Result<u64, BrokerError> {
+        Ok(0)
+    }
+
     async fn delete(&self, _: &Queue) -> Result<(), BrokerError> {
         Ok(())
     }
