@@ -147,7 +147,7 @@ impl Fleet {
     pub(crate) async fn waiting(&self) -> Result<u64, CommandError> {
         match self {
             Self::Rabbit(broker, _) => Ok(broker.waiting().await?),
-            Self::Local(control) => Ok(control.depths()?.iter().map(|depth| depth.waiting).sum()),
+            Self::Local(control) => Ok(control.waiting()?),
         }
     }
 

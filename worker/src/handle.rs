@@ -293,12 +293,17 @@ impl<'a> Attempts<'a> {
     }
 
     fn count(&mut self, wait: &Wait) {
-        self.uncounted = !wait.counted;
         if wait.counted {
             self.counted += 1;
         } else {
-            self.deferred += 1;
+            self.defer();
         }
+    }
+
+    /// The last call costs no attempt.
+    fn defer(&mut self) {
+        self.deferred += 1;
+        self.uncounted = true;
     }
 
     /// Waits in the worker. A drain or a pause ends the wait: the rest of it is the broker's.

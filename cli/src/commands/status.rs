@@ -66,11 +66,11 @@ pub(crate) async fn status(args: StatusArgs, json: bool) -> CommandResult {
         .iter()
         .filter(|(_, output)| output.collected.is_none());
     let open: Vec<RunId> = open.map(|(opened, _)| opened.run).collect();
-    let queues = fleet.queues(&state, &open).await?;
     let throttled = throttled(&history, UnixMillis::now())
         .into_iter()
         .map(|(service, until)| (service.to_owned(), until))
         .collect();
+    let queues = fleet.queues(&state, &open).await?;
     let waiting = fleet.waiting().await?;
     let status = status_of(&state, outputs, throttled, waiting, queues);
     if json {

@@ -6,7 +6,7 @@ use filefleet_simulator::{Latency, OcrConfig, Quirk, Quotas, SimulatorConfig};
 use filefleet_tests::results::{self, Results};
 use serde_json::json;
 
-use crate::support::{Fleet, LIMIT, Place, Sim};
+use crate::support::{Fleet, Place, Sim};
 
 /// Allows so many requests a second, or any number.
 fn allowing(per_second: Option<u64>, quirks: &[Quirk]) -> Sim {
@@ -57,8 +57,7 @@ fn a_fleet_runs_at_the_sum_of_the_quotas_of_all_deployments() {
     configure(&fleet.place, "", &deployments);
     fleet.publish();
     let workers = fleet.workers(2);
-    let mut collect = fleet.collector("collect", &[]);
-    assert_eq!(collect.wait(LIMIT), 0, "{}", collect.log());
+    fleet.collect();
     Results::read(&fleet.place.out()).assert_exactly_once(600);
     let (by_large, by_small) = (large.paid().0, small.paid().0);
     assert_eq!(by_large + by_small, 600);

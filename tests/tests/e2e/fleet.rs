@@ -38,8 +38,7 @@ fn every_file_has_one_outcome_and_no_call_is_repeated() {
     let fleet = fleet(&sim);
     let workers = fleet.workers(3);
     fleet.publish();
-    let mut collector = fleet.collector("collect", &[]);
-    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.collect();
     assert_complete(&fleet, &sim, "no faults", 0);
     fleet.dismiss(workers);
 }
@@ -107,8 +106,7 @@ fn a_broker_that_stays_away_ends_worker_and_collector_with_the_reason_and_they_c
     }
     fleet.restart_broker();
     let workers = fleet.workers(1);
-    let mut collector = fleet.collector("collect", &[]);
-    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.collect();
     Results::read(&fleet.place.out()).assert_exactly_once(300);
     fleet.dismiss(workers);
 }
@@ -132,8 +130,7 @@ fn a_publisher_killed_in_the_middle_publishes_the_rest_and_no_file_twice_in_the_
     publisher.kill9();
     fleet.publish();
     let workers = fleet.workers(2);
-    let mut collector = fleet.collector("collect", &[]);
-    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.collect();
     Results::read(&fleet.place.out()).assert_exactly_once(6000);
     println!(
         "publisher killed: 6000 files, {} repeated calls",
@@ -148,8 +145,7 @@ fn a_duplicate_of_a_complete_run_is_not_called_and_ends_no_worker() {
     let fleet = fleet(&sim);
     let mut workers = fleet.workers(1);
     fleet.publish();
-    let mut collector = fleet.collector("collect", &[]);
-    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.collect();
     publish_again(&fleet);
     workers[0].wait_for_text("a duplicate of a run that is complete", LIMIT);
     assert_complete(&fleet, &sim, "with a duplicate", 0);

@@ -143,8 +143,7 @@ fn through_a_shared_store(kind: Kind) {
     sim.wait_for_paid(4);
     killed.kill9();
     let workers = vec![worker(&fleet, 1), worker(&fleet, 2)];
-    let mut collector = fleet.collector("collect", &[]);
-    assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    fleet.collect();
     fleet.dismiss(workers);
     assert_whole(&fleet.place.out(), 30);
     assert!(sim.paid().1 <= 2, "{:?}", sim.paid());

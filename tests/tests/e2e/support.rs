@@ -324,6 +324,12 @@ impl Fleet {
         self.place.filefleet(name, &args)
     }
 
+    /// Collects all outcomes, none of them a failure.
+    pub(crate) fn collect(&self) {
+        let mut collector = self.collector("collect", &[]);
+        assert_eq!(collector.wait(LIMIT), 0, "{}", collector.log());
+    }
+
     /// Stops workers with SIGTERM; each must leave with 0.
     pub(crate) fn dismiss(&self, workers: Vec<Process>) {
         for worker in &workers {

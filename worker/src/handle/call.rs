@@ -150,8 +150,7 @@ impl Attempts<'_> {
         };
         if reopens.is_zero() && self.rerouted < self.lane.calls.len() {
             self.rerouted += 1;
-            self.deferred += 1;
-            self.uncounted = true;
+            self.defer();
             return Rerouted::AtOnce;
         }
         Rerouted::No(CallError::RateLimited {

@@ -4,7 +4,12 @@
 
 use std::time::Duration;
 
-use filefleet_shared::{broker::Verdict, store::StoreError, time::UnixMillis, wire::Usage};
+use filefleet_shared::{
+    broker::Verdict,
+    store::StoreError,
+    time::UnixMillis,
+    wire::{StepMessage, Usage},
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Attempts, CROWDED, SOON};
@@ -131,7 +136,7 @@ impl<'a> Attempts<'a> {
                 owner,
                 at,
             })) if self.can_join(deployment.as_deref(), at) => {
-                let joined = owner != self.owner();
+                let joined = owner != owner_of(self.message);
                 self.asking = Some(Asking {
                     request,
                     flight: None,
@@ -151,11 +156,6 @@ impl<'a> Attempts<'a> {
             Err(error) => self.without_journal(&error),
         };
         Err(Box::new(verdict))
-    }
-
-    /// Which step of which file this is, in any delivery.
-    fn owner(&self) -> String {
-        format!("{}/{}", self.message.task(), self.message.step)
     }
 
     /// Counts the call of an own operation, whose worker died before it could.
@@ -184,7 +184,6 @@ impl<'a> Attempts<'a> {
 
     /// Keeps what was paid, before anything is decided about the step.
     pub(super) async fn keep(&mut self, reply: &mut Reply) {
-        let owner = self.owner();
         let (Some(journal), Some(asking)) = (&self.context.journal, &mut self.asking) else {
             return;
         };
@@ -206,7 +205,7 @@ impl<'a> Attempts<'a> {
                     .called
                     .and_then(Deployment::own_name)
                     .map(str::to_owned),
-                owner,
+                owner: owner_of(self.message),
                 at,
             },
         };
@@ -264,4 +263,9 @@ impl<'a> Attempts<'a> {
         };
         outcome::continued(self.context, self.message, headers, self.ended(), operation)
     }
+}
+
+/// Which step of which file this is, in any delivery.
+fn owner_of(message: &StepMessage) -> String {
+    format!("{}/{}", message.task(), message.step)
 }

@@ -1,6 +1,6 @@
 //! The broker under test: every call has a deadline, and what it gives is checked where it is given.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
@@ -37,6 +37,25 @@ pub(super) fn step_for(service: &str, id: &str) -> Message {
 /// The queue of [`step`].
 pub(super) fn work() -> Queue {
     Queue::Work(SERVICE.to_owned())
+}
+
+/// Looks again and again until what is seen `holds`, for up to [`PATIENCE`].
+async fn settles<T: fmt::Debug, F: Future<Output = Result<T, Violation>>>(
+    must: &str,
+    look: impl Fn() -> F,
+    holds: impl Fn(&T) -> bool,
+) -> Result<(), Violation> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = look().await?;
+        if holds(&seen) {
+            return Ok(());
+        }
+        ensure(Instant::now() < deadline, || {
+            format!("{must}, it stays at {seen:?}")
+        })?;
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Waits for `call`, and takes longer than [`PATIENCE`] for a violation.
@@ -166,19 +185,14 @@ impl<'a> Subject<'a> {
         .await
     }
 
+    async fn waiting(&self) -> Result<u64, Violation> {
+        Ok(within("counting what waits", self.broker.waiting()).await??)
+    }
+
     /// Waits until this many wait for their time.
     pub(super) async fn waiting_becomes(&self, wanted: u64) -> Result<(), Violation> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let waiting = within("counting what waits", self.broker.waiting()).await??;
-            if waiting == wanted {
-                return Ok(());
-            }
-            ensure(Instant::now() < deadline, || {
-                format!("{wanted} must wait, it stays at {waiting}")
-            })?;
-            sleep(Duration::from_millis(50)).await;
-        }
+        let must = format!("{wanted} must wait");
+        settles(&must, || self.waiting(), |waiting| *waiting == wanted).await
     }
 
     async fn depth_settles(
@@ -187,17 +201,12 @@ impl<'a> Subject<'a> {
         wanted: &str,
         holds: impl Fn(Option<Depth>) -> bool,
     ) -> Result<(), Violation> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let depth = self.inspect(queue).await?;
-            if holds(depth) {
-                return Ok(());
-            }
-            ensure(Instant::now() < deadline, || {
-                format!("queue {queue} must come to {wanted}, stays at {depth:?}")
-            })?;
-            sleep(Duration::from_millis(50)).await;
-        }
+        settles(
+            &format!("queue {queue} must come to {wanted}"),
+            || self.inspect(queue),
+            |depth| holds(*depth),
+        )
+        .await
     }
 
     /// Nothing is left in the queue of [`step`]: a step published now is the next delivered.

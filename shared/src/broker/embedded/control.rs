@@ -99,6 +99,18 @@ impl EmbeddedControl {
         })
     }
 
+    /// How many messages wait for their time, of all queues together.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`].
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method alone is of one lifetime, and any is asked for"
+    )]
+    pub fn waiting(&self) -> Result<u64, BrokerError> {
+        self.with(|store| store.count_all_waiting())
+    }
+
     fn with<T>(
         &self,
         work: impl FnOnce(Store<'_>) -> rusqlite::Result<T>,
