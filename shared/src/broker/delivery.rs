@@ -108,6 +108,9 @@ impl Delivery {
 
     /// Settles: what the verdict publishes is durable before the delivery is gone.
     ///
+    /// A broker does not answer a settlement: if its connection dies at that moment the delivery
+    /// may come again, although this was `Ok`.
+    ///
     /// # Errors
     /// The delivery will be delivered again; what was published stays published.
     pub async fn settle(self, verdict: Verdict) -> Result<(), SettleError> {

@@ -139,8 +139,7 @@ pub async fn later_survives_a_crash_and_is_not_early(
     let delivery = take_id(&mut consumer, "a").await?;
     let asked = Instant::now();
     settle(delivery, Verdict::Later(later(true))).await?;
-    let subject = subject.crash().await?;
-    drop(consumer);
+    let subject = subject.crash_after(consumer).await?;
     let mut consumer = subject.worker(1).await?;
     let back = take_id(&mut consumer, "a").await?;
     not_early(asked, DELAY)?;

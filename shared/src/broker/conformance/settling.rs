@@ -24,8 +24,7 @@ pub async fn done_is_settled_for_ever(fixture: &dyn Fixture) -> Result<(), Viola
     let mut consumer = subject.worker(2).await?;
     done(take_id(&mut consumer, "a").await?).await?;
     subject.ready_becomes(&work(), 0).await?;
-    let subject = subject.crash().await?;
-    drop(consumer);
+    let subject = subject.crash_after(consumer).await?;
     subject.ready_becomes(&work(), 0).await?;
     subject.nothing_is_left().await
 }
@@ -43,8 +42,7 @@ pub async fn done_publishes_what_follows_before_the_delivery_is_gone(
     let delivery = take_id(&mut consumer, "a").await?;
     let follows = vec![step_for("next", "b"), outcome(run, "a:outcome")];
     settle(delivery, Verdict::Done(follows)).await?;
-    let subject = subject.crash().await?;
-    drop(consumer);
+    let subject = subject.crash_after(consumer).await?;
     for (queue, id) in [(next, "b"), (results, "a:outcome")] {
         subject.ready_becomes(&queue, 1).await?;
         let mut consumer = subject.consume(&queue, 1).await?;
@@ -171,8 +169,7 @@ pub async fn dead_keeps_the_body_and_says_why(fixture: &dyn Fixture) -> Result<(
         publish: vec![outcome(run, "a:outcome")],
     });
     settle(take_id(&mut consumer, "a").await?, verdict).await?;
-    let subject = subject.crash().await?;
-    drop(consumer);
+    let subject = subject.crash_after(consumer).await?;
     let mut letters = subject.consume(&Queue::Dead, 1).await?;
     let letter = take_id(&mut letters, "a").await?;
     let seen = letter.envelope();

@@ -120,6 +120,15 @@ impl<'a> Subject<'a> {
         Ok(Self { fixture, broker })
     }
 
+    /// The same after a crash that comes when the broker has taken all that `consumer` settled.
+    ///
+    /// A settlement is sent, not answered: one that is on its way is lost with its connection. The
+    /// broker answers the end of a consumer after the settlements before it.
+    pub(super) async fn crash_after(self, consumer: Consumer) -> Result<Self, Violation> {
+        within("closing a consumer", consumer.close()).await?;
+        self.crash().await
+    }
+
     pub(super) async fn declare(&self, queues: &[Queue]) -> Result<(), Violation> {
         Ok(within("declaring", self.broker.declare(queues)).await??)
     }

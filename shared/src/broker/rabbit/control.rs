@@ -2,14 +2,17 @@
 //!
 //! A stream does not say where it ends. A reader appends a marker of its own and reads until it
 //! comes to it: what lies before is the history.
+//!
+//! An append whose connection dies before its confirm is sent again, and may then be in the stream
+//! twice, under one id: a reader passes it on once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::{
     message::Delivery as Received,
     options::BasicAckOptions,
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -39,6 +42,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Records the broker sends ahead.
 const PREFETCH: u16 = 200;
 
+/// Records among which one that was appended twice is known again.
+const REMEMBERED: usize = 1024;
+
 impl Inner {
     pub(super) async fn append_control(&self, record: &ControlRecord) -> Result<(), BrokerError> {
         let body = wire::encode(record)
@@ -66,6 +72,7 @@ impl Inner {
             inner: self,
             marker,
             next: None,
+            seen: VecDeque::new(),
             history: Some((Vec::new(), caught_up)),
             updates,
         };
@@ -104,6 +111,8 @@ struct Reader {
     marker: String,
     /// Offset of the next record.
     next: Option<u64>,
+    /// Ids of the newest records.
+    seen: VecDeque<ShortString>,
     /// Until the marker is reached.
     history: Option<(Vec<ControlRecord>, oneshot::Sender<Vec<ControlRecord>>)>,
     updates: mpsc::Sender<ControlRecord>,
@@ -159,12 +168,12 @@ impl Reader {
             if !self.take(&received).await {
                 return Ok(());
             }
-            // Credit for the next ones; a stream keeps what is acked.
+            // Credit for the next ones; a stream keeps what is acked. The first poll queues it; of
+            // a connection that died its answer may never come, and the stream tells.
             let acking = received.acker.ack(BasicAckOptions::default());
-            timeout(inner.config.ack_timeout_on_socket, acking)
-                .await
-                .map_err(|_| BrokerError::Unavailable("an ack was not written".into()))?
-                .map_err(lost)?;
+            if let Some(Err(error)) = acking.now_or_never() {
+                return Err(lost(error));
+            }
         }
     }
 
@@ -194,14 +203,17 @@ impl Reader {
 
     async fn keep(&mut self, received: &Received) -> bool {
         let properties = &received.properties;
+        let id = properties.message_id().as_ref();
         let table = properties.headers().as_ref();
         if table.is_some_and(|table| table.contains_key(MARKER)) {
-            let id = properties.message_id().as_ref();
             if id.is_some_and(|id| id.as_str() == self.marker)
                 && let Some((history, caught_up)) = self.history.take()
             {
                 return caught_up.send(history).is_ok();
             }
+            return true;
+        }
+        if id.is_some_and(|id| self.repeats(id)) {
             return true;
         }
         let record = match wire::decode(&received.data) {
@@ -218,5 +230,16 @@ impl Reader {
             }
             None => self.updates.send(record).await.is_ok(),
         }
+    }
+
+    fn repeats(&mut self, id: &ShortString) -> bool {
+        if self.seen.contains(id) {
+            return true;
+        }
+        if self.seen.len() == REMEMBERED {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(id.clone());
+        false
     }
 }

@@ -3,7 +3,7 @@
 //! The client writes acks before publishes of the same connection, so an ack that does not wait
 //! for the confirms could lose what follows.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -11,7 +11,7 @@ use lapin::{
     Acker, Channel,
     options::{BasicAckOptions, BasicNackOptions},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Inner, publish::outgoing};
 use crate::{
@@ -27,6 +27,9 @@ const REQUEUE: BasicNackOptions = BasicNackOptions {
     multiple: false,
     requeue: true,
 };
+
+/// How often a settlement that is not written yet looks for its connection.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The way back of one delivery.
 pub(super) struct Settlement {
@@ -110,10 +113,17 @@ impl Settlement {
         &self,
         settling: impl Future<Output = lapin::Result<bool>>,
     ) -> Result<(), SettleError> {
-        match timeout(self.inner.config.ack_timeout_on_socket, settling).await {
-            Ok(Ok(true)) => Ok(()),
-            // Stale, gone with its channel, or never answered because its connection died.
-            Ok(Ok(false) | Err(_)) | Err(_) => Err(SettleError::Lost),
+        let deadline = Instant::now() + self.inner.config.ack_timeout_on_socket;
+        let mut settling = pin!(settling);
+        loop {
+            match timeout(LOOK, &mut settling).await {
+                Ok(Ok(true)) => return Ok(()),
+                // Stale, or gone with its channel.
+                Ok(Ok(false) | Err(_)) => return Err(SettleError::Lost),
+                // Of a connection that died an answer may never come.
+                Err(_) if self.channel.status().connected() && Instant::now() < deadline => {}
+                Err(_) => return Err(SettleError::Lost),
+            }
         }
     }
 }
