@@ -1,6 +1,9 @@
 //! Consuming: one exclusive consumer, early messages, other producers, broker-side dead letters.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use filefleet_shared::{
     broker::{BrokerError, ConsumeOptions, Headers, Later, Queue, Verdict},
@@ -11,6 +14,8 @@ use lapin::{
     options::{BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
+
+use tokio::time::sleep;
 
 use crate::stand::{config, connect, next, shared_node, work};
 
@@ -69,6 +74,44 @@ async fn a_message_that_comes_too_early_waits_again_and_keeps_its_attempt() {
     assert_eq!(early.envelope().id, "early");
     assert_eq!(early.envelope().headers.attempt, 4);
     early.settle(Verdict::Done(Vec::new())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consumers_that_close_while_early_messages_are_on_their_way_make_no_second_ones() {
+    const MESSAGES: usize = 300;
+    let node = shared_node().await;
+    let broker = connect(config(node.url())).await;
+    let queue = Queue::Work("a".into());
+    broker.declare(std::slice::from_ref(&queue)).await.unwrap();
+    let due = UnixMillis::now().after(Duration::from_secs(4));
+    let early = |number: usize| {
+        let mut message = work("a", &number.to_string());
+        message.headers.not_before = Some(due);
+        message
+    };
+    broker
+        .publish((0..MESSAGES).map(early).collect())
+        .await
+        .unwrap();
+    // Each takes some of them, and goes while they are on their way to a wait queue.
+    for pause in 0..20 {
+        let options = ConsumeOptions::shared(100);
+        let consumer = broker.consume(&queue, options).await.unwrap();
+        sleep(Duration::from_millis(pause)).await;
+        consumer.close().await;
+    }
+    let options = ConsumeOptions::shared(100);
+    let mut consumer = broker.consume(&queue, options).await.unwrap();
+    let mut seen = HashSet::new();
+    for _ in 0..MESSAGES {
+        let delivery = next(&mut consumer).await.unwrap();
+        let id = delivery.envelope().id.clone();
+        assert!(seen.insert(id.clone()), "{id} came twice");
+        delivery.settle(Verdict::Done(Vec::new())).await.unwrap();
+    }
+    assert_eq!(broker.waiting().await.unwrap(), 0);
+    let depth = broker.inspect(&queue).await.unwrap();
+    assert_eq!(depth.map(|depth| depth.ready), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

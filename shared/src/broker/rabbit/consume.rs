@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use lapin::message::Delivery as Received;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
-    time::sleep,
+    task::{JoinError, JoinSet},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -50,8 +50,10 @@ pub(super) struct Supervisor {
     output: Output,
     cancel: oneshot::Receiver<()>,
     closing: watch::Receiver<bool>,
-    /// Messages that came too early: held for a moment, or on the way to a wait queue.
-    early: JoinSet<()>,
+    /// Messages that came a moment too early, held until it is over.
+    held: JoinSet<()>,
+    /// Messages that came too early, on their way to a wait queue.
+    forwards: JoinSet<()>,
 }
 
 impl Supervisor {
@@ -69,7 +71,8 @@ impl Supervisor {
             options,
             output,
             cancel,
-            early: JoinSet::new(),
+            held: JoinSet::new(),
+            forwards: JoinSet::new(),
         }
     }
 
@@ -131,10 +134,12 @@ impl Supervisor {
             let received = tokio::select! {
                 _ = &mut self.cancel => break Ended::Stopped,
                 _ = self.closing.wait_for(|closing| *closing) => break Ended::Stopped,
-                Some(done) = self.early.join_next() => {
-                    if let Err(error) = done {
-                        tracing::error!(%error, "passing on an early message ended badly");
-                    }
+                Some(done) = self.held.join_next() => {
+                    look(done);
+                    continue;
+                }
+                Some(done) = self.forwards.join_next() => {
+                    look(done);
                     continue;
                 }
                 received = subscription.stream.next() => received,
@@ -152,11 +157,21 @@ impl Supervisor {
             }
         };
         if matches!(ended, Ended::Stopped) {
-            self.early.shutdown().await;
+            self.held.shutdown().await;
             let deadline = self.inner.config.ack_timeout_on_socket;
+            self.finish_forwards(deadline).await;
             subscription.cancel(deadline).await;
         }
         ended
+    }
+
+    /// A message whose way is cut off may be in its wait queue and be handed back as well.
+    async fn finish_forwards(&mut self, deadline: Duration) {
+        let all = async { while self.forwards.join_next().await.map(look).is_some() {} };
+        if timeout(deadline, all).await.is_err() {
+            tracing::warn!(queue = %self.queue, "messages that came too early may come twice");
+            self.forwards.shutdown().await;
+        }
     }
 
     /// The broker cancels without a reason: the queue was deleted, or it moved.
@@ -189,13 +204,13 @@ impl Supervisor {
         let rest = due.map_or(Duration::ZERO, |due| due.since(UnixMillis::now()));
         match due {
             Some(due) if rest > HELD => {
-                self.early.spawn(settlement.forward(envelope, due));
+                self.forwards.spawn(settlement.forward(envelope, due));
                 true
             }
             Some(_) if !rest.is_zero() => {
                 let output = self.output.clone();
                 let delivery = settle::delivery(envelope, settlement);
-                self.early.spawn(async move {
+                self.held.spawn(async move {
                     sleep(rest).await;
                     // Unwanted, it hands itself back.
                     drop(output.send(Ok(delivery)).await);
@@ -213,6 +228,13 @@ impl Supervisor {
             _ = &mut self.cancel => false,
             _ = self.closing.wait_for(|closing| *closing) => false,
         }
+    }
+}
+
+/// Tells of a task that ended badly.
+fn look(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "passing on an early message ended badly");
     }
 }
 

@@ -35,8 +35,9 @@ const UPDATES: usize = 64;
 /// From subscribing to the end of the history: the log is short.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// How long a stream may be missing after its broker was started again.
-const RECOVERY: Duration = Duration::from_secs(10);
+/// How long a stream may be missing after its broker was started again; a busy machine takes more
+/// than ten seconds to bring it back.
+const RECOVERY: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Records the broker sends ahead.
@@ -50,12 +51,16 @@ impl Inner {
         let body = wire::encode(record)
             .map_err(|error| BrokerError::Refused(format!("control record: {error}")))?;
         let id = Uuid::now_v7().to_string();
+        let address = self.topology.control()?;
+        let record = outgoing(address, &id, &Headers::default(), body)?;
+        self.append(record).await
+    }
+
+    /// A broker that was just started again routes to its stream a little later.
+    async fn append(&self, record: Outgoing) -> Result<(), BrokerError> {
         let until = Instant::now() + RECOVERY;
         loop {
-            let body = body.clone();
-            let record = outgoing(self.topology.control()?, &id, &Headers::default(), body)?;
-            match self.send(vec![record]).await {
-                // A broker that was just started again routes to its stream a little later.
+            match self.send(vec![record.clone()]).await {
                 Err(BrokerError::Unroutable(_)) if Instant::now() < until => sleep(AGAIN).await,
                 sent => return sent,
             }
@@ -64,7 +69,7 @@ impl Inner {
 
     pub(super) async fn follow_control(self: Arc<Self>) -> Result<ControlLog, BrokerError> {
         let marker = Uuid::now_v7().to_string();
-        self.send(vec![self.marker(&marker)?]).await?;
+        self.append(self.marker(&marker)?).await?;
         let (updates, receiver) = mpsc::channel(UPDATES);
         let (caught_up, history) = oneshot::channel();
         let reader = Reader {

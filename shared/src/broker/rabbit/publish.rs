@@ -116,7 +116,10 @@ impl Routes {
         let queue = address.queue.as_str();
         match admin.look(&address.queue).await? {
             Look::Found(_) => {
-                self.lock().insert(queue.to_owned(), Instant::now());
+                let mut seen = self.lock();
+                // Queues of results come and go with their runs.
+                seen.retain(|_, at| at.elapsed() < BELIEVED);
+                seen.insert(queue.to_owned(), Instant::now());
                 Ok(())
             }
             Look::Missing | Look::Locked => {

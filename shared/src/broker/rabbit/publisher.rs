@@ -36,7 +36,7 @@ const WINDOW: usize = 1000;
 const INBOX: usize = 256;
 
 /// A message as it is sent, as often as it takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     pub(super) address: Address,
     pub(super) properties: BasicProperties,
