@@ -3,24 +3,20 @@
 //! The loop does not know the work. It cancels receiving, never the work; a panic is one
 //! outcome of a task; a drain has a deadline and says which of the two ended it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod orphans;
+mod step;
 
-use filefleet_shared::{
-    broker::{
-        Broker, BrokerError, ConsumeOptions, Consumer, Delivery, Envelope, Queue, SettleError,
-        Verdict,
-    },
-    wire::{self, StepMessage},
-};
-use futures_util::FutureExt;
+use std::{sync::Arc, time::Duration};
+
+use filefleet_shared::broker::{Broker, BrokerError, ConsumeOptions, Consumer, Delivery, Queue};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
-use tracing::Instrument;
 
+pub(crate) use self::orphans::Orphans;
+use self::step::{Settled, Step, acknowledge};
 use crate::{
     breaker::Pause,
     context::{Context, Lane},
-    handle,
-    inflight::{InFlight, Slot, Taken},
+    inflight::{InFlight, Taken},
 };
 
 /// How long to wait before asking a broker again that said no for now.
@@ -33,11 +29,8 @@ pub(crate) struct QueueLoop {
     pub(crate) context: Arc<Context>,
     pub(crate) lane: Arc<Lane>,
     pub(crate) in_flight: InFlight,
+    pub(crate) orphans: Arc<Orphans>,
 }
-
-/// How a step's task ended. An error means that a paid answer could not be kept: whoever goes on
-/// taking steps then would only pay more of them.
-type Settled = Result<(), BrokerError>;
 
 /// What happened in the loop.
 #[expect(
@@ -85,6 +78,7 @@ impl QueueLoop {
     ) -> Result<DrainEnd, BrokerError> {
         let mut tasks = JoinSet::new();
         let ended = self.consume(&mut tasks, &mut draining).await;
+        self.consuming(false);
         // After a fatal error, what is in hand still gets the grace.
         let end = finish(&mut tasks, grace).await;
         ended.and(end)
@@ -144,10 +138,7 @@ impl QueueLoop {
                 .await;
             consumer.close().await;
             match stopped {
-                Stopped::Draining => {
-                    self.consuming(false);
-                    return Ok(());
-                }
+                Stopped::Draining => return Ok(()),
                 Stopped::Changed => {}
                 Stopped::Ended(error) => return Err(error),
             }
@@ -213,8 +204,10 @@ impl QueueLoop {
         match self.in_flight.take(delivery) {
             Taken::Start(delivery, slot) => {
                 let step = Step {
+                    broker: self.broker.clone(),
                     context: self.context.clone(),
                     lane: self.lane.clone(),
+                    orphans: self.orphans.clone(),
                     draining,
                 };
                 self.lane.stats.taken.add(1);
@@ -233,104 +226,11 @@ impl QueueLoop {
     }
 }
 
-/// One delivery in hand.
-struct Step {
-    context: Arc<Context>,
-    lane: Arc<Lane>,
-    draining: watch::Receiver<bool>,
-}
-
-impl Step {
-    /// Works on a delivery and settles it. Cut off, it hands the delivery back.
-    async fn work(self, delivery: Delivery, slot: Slot) -> Settled {
-        let envelope = delivery.envelope().clone();
-        let span = tracing::info_span!(
-            "step",
-            message_id = %envelope.id,
-            service = %self.lane.name,
-            attempt = envelope.headers.attempt,
-            trace_id = envelope.headers.trace.map(|trace| tracing::field::display(trace.trace_id())),
-        );
-        let Self {
-            context,
-            lane,
-            draining,
-        } = self;
-        async move {
-            let work = handle::handle(&context, &lane, &envelope, draining);
-            let verdict = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(verdict) => verdict,
-                Err(panic) => handle::panicked(&context, &envelope, panic_text(&*panic)),
-            };
-            let settled = settle(delivery, verdict, slot, &lane).await;
-            match settled {
-                Err(BrokerError::Unroutable(_)) if is_over(&context, &envelope).await => Ok(()),
-                settled => settled,
-            }
-        }
-        .instrument(span)
-        .await
-    }
-}
-
 /// The pause is not what taking was started under: it began, ended, or a probe prolonged it.
 fn changed(pause: Option<&Pause>, probing: bool) -> bool {
     match pause {
         Some(pause) => !probing || pause.until > Instant::now(),
         None => probing,
-    }
-}
-
-/// The run of a step is complete, so that nobody waits for its outcome.
-async fn is_over(context: &Context, envelope: &Envelope) -> bool {
-    match wire::decode::<StepMessage>(&envelope.body) {
-        Ok(message) => context.turns_complete(message.run).await,
-        Err(_) => false,
-    }
-}
-
-async fn settle(delivery: Delivery, verdict: Verdict, slot: Slot, lane: &Lane) -> Settled {
-    match &verdict {
-        Verdict::Release => lane.stats.released.add(1),
-        Verdict::Dead(_) => lane.stats.dead.add(1),
-        Verdict::Done(_) | Verdict::Later(_) => {}
-    }
-    let released = matches!(verdict, Verdict::Release);
-    let settled = delivery.settle(verdict).await;
-    lane.stats.settled.add(1);
-    let published = match &settled {
-        Ok(()) => !released,
-        Err(SettleError::Lost) => {
-            lane.stats.lost.add(1);
-            tracing::warn!("settled, but the delivery was lost with its session");
-            !released
-        }
-        Err(SettleError::Publish(error)) => {
-            lane.stats.lost.add(1);
-            // The loop ends with it; of all the steps in hand, one is told.
-            tracing::debug!(%error, "could not publish what follows; the step will come again");
-            false
-        }
-    };
-    let lost = matches!(settled, Err(SettleError::Lost)) && published;
-    // A redelivery that came meanwhile needs no call if the results are out; else it is handed
-    // back by being dropped.
-    if let Some(again) = slot.end(lost)
-        && published
-    {
-        acknowledge(again, lane).await;
-    }
-    match settled {
-        Err(SettleError::Publish(error)) => Err(error),
-        Ok(()) | Err(SettleError::Lost) => Ok(()),
-    }
-}
-
-/// Settles a redelivery whose results are published already.
-async fn acknowledge(delivery: Delivery, lane: &Lane) {
-    if let Err(error) = delivery.settle(Verdict::Done(Vec::new())).await {
-        lane.stats.lost.add(1);
-        tracing::warn!(%error, "could not acknowledge a step that is finished");
     }
 }
 
@@ -358,14 +258,6 @@ fn settled(joined: Result<Settled, tokio::task::JoinError>) -> Settled {
         tracing::error!(%error, "a step's task ended badly; its delivery was handed back");
         Ok(())
     })
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message")
 }
 
 /// Sleeps; false if a drain came first.

@@ -15,7 +15,7 @@ use filefleet_shared::{
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use crate::{
@@ -72,17 +72,7 @@ impl Context {
     pub(crate) fn is_complete(&self, run: RunId) -> bool {
         self.complete.borrow().contains(&run)
     }
-
-    /// The same, for a queue of results that is gone: the record of it is written before.
-    pub(crate) async fn turns_complete(&self, run: RunId) -> bool {
-        let mut complete = self.complete.subscribe();
-        let told = complete.wait_for(|runs| runs.contains(&run));
-        timeout(TOLD, told).await.is_ok_and(|told| told.is_ok())
-    }
 }
-
-/// Longest time from a record of the control log to when every worker has read it.
-const TOLD: Duration = Duration::from_secs(5);
 
 /// Shared by all steps of one service, or by all questions for results of its operations.
 #[derive(Debug)]

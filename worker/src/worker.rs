@@ -18,7 +18,7 @@ use crate::{
     breaker::{Breaker, Pause},
     budget::Budget,
     call::Call,
-    consume::{DrainEnd, QueueLoop},
+    consume::{DrainEnd, Orphans, QueueLoop},
     context::{Context, Lane, Lanes, Stats, Throttles},
     fleet::Fleet,
     inflight::InFlight,
@@ -257,6 +257,7 @@ impl Worker {
 
 fn queue_loops(broker: &Arc<dyn Broker>, context: &Arc<Context>, lanes: &Lanes) -> Vec<QueueLoop> {
     let in_flight = InFlight::default();
+    let orphans = Arc::<Orphans>::default();
     let of_lane = |lane: &Arc<Lane>| {
         queues(&lane.name).map(|queue| QueueLoop {
             broker: broker.clone(),
@@ -264,6 +265,7 @@ fn queue_loops(broker: &Arc<dyn Broker>, context: &Arc<Context>, lanes: &Lanes) 
             context: context.clone(),
             lane: lane.clone(),
             in_flight: in_flight.clone(),
+            orphans: orphans.clone(),
         })
     };
     lanes.values().flat_map(of_lane).collect()

@@ -1,8 +1,6 @@
 //! `publish`, three workers and `collect` on RabbitMQ, with processes and the broker killed.
 
-use filefleet_shared::wire::{self, FileRef, RunId, StepMessage, TaskId};
 use filefleet_tests::results::{self, Results};
-use lapin::{BasicProperties, Connection, ConnectionProperties, options::BasicPublishOptions};
 
 use crate::support::{Fleet, LIMIT, Sim};
 
@@ -137,65 +135,4 @@ fn a_publisher_killed_in_the_middle_publishes_the_rest_and_no_file_twice_in_the_
         sim.paid().1
     );
     fleet.dismiss(workers);
-}
-
-#[test]
-fn a_duplicate_of_a_complete_run_is_not_called_and_ends_no_worker() {
-    let sim = Sim::with_latency(50);
-    let fleet = fleet(&sim);
-    let mut workers = fleet.workers(1);
-    fleet.publish();
-    fleet.collect();
-    publish_again(&fleet);
-    workers[0].wait_for_text("a duplicate of a run that is complete", LIMIT);
-    assert_complete(&fleet, &sim, "with a duplicate", 0);
-    // Who comes later knows it, too.
-    workers.push(fleet.worker(1));
-    fleet.dismiss(vec![workers.remove(0)]);
-    publish_again(&fleet);
-    workers[0].wait_for_text("a duplicate of a run that is complete", LIMIT);
-    assert_eq!(sim.paid(), (FILES, 0));
-    fleet.dismiss(workers);
-}
-
-/// Publishes the step of a file that has its outcome, as a broker that was killed may.
-fn publish_again(fleet: &Fleet) {
-    let line = Results::read(&fleet.place.out()).succeeded.remove(0);
-    let text = |key: &str| line[key].as_str().expect("a text").to_owned();
-    let run: RunId = text("run").parse().expect("a run");
-    let seq = line["seq"].as_u64().expect("a number");
-    let file = FileRef {
-        root: text("root"),
-        key: text("file"),
-        key_bytes: None,
-        size: line["size"].as_u64().expect("a size"),
-        modified: None,
-        etag: None,
-        media_type: text("media_type"),
-    };
-    let step = StepMessage::first(TaskId { run, seq }, "describe", "answer", file);
-    let body = wire::encode(&step).expect("JSON");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let url = fleet.url();
-        let connecting = Connection::connect(&url, ConnectionProperties::default());
-        let connection = connecting.await.expect("a connection");
-        let channel = connection.create_channel().await.expect("a channel");
-        let properties = BasicProperties::default()
-            .with_delivery_mode(2)
-            .with_message_id(step.message_id().into());
-        let options = BasicPublishOptions::default();
-        let sent = channel.basic_publish(
-            "filefleet.work".into(),
-            "sim".into(),
-            options,
-            &body,
-            properties,
-        );
-        sent.await.expect("it is sent");
-        connection
-            .close(200, "OK".into())
-            .await
-            .expect("it is over");
-    });
 }

@@ -24,4 +24,5 @@ mod run;
 mod scratch;
 mod stopping;
 mod stores;
+mod strangers;
 mod support;
