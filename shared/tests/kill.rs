@@ -130,6 +130,7 @@ async fn settle(delivery: Delivery) -> Result<(), Failure> {
                 attempts: 1,
                 cause: "overloaded".to_owned(),
                 first_attempt: None,
+                body: None,
             };
             delivery.settle(Verdict::Later(later)).await?;
             report(&format!("later-{attempt}"), &id)?;

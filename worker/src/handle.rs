@@ -154,6 +154,7 @@ fn unknown(context: &Context, envelope: &Envelope, message: &StepMessage) -> Ver
         attempts: 1,
         cause: "unknown_pipeline".to_owned(),
         first_attempt: None,
+        body: None,
     })
 }
 
@@ -329,6 +330,7 @@ impl<'a> Attempts<'a> {
             attempts: self.counted,
             cause: cause.to_owned(),
             first_attempt: Some(self.started),
+            body: outcome::carried(self.message, &self.ended()),
         })
     }
 

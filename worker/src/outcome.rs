@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use filefleet_shared::{
     broker::{Dead, Headers, Message, ResultKey, Route, Verdict},
     telemetry::TraceContext,
@@ -149,6 +150,23 @@ pub(crate) fn continued(
             body,
         }]),
         Err(error) => unwritable(context, message, headers, ended, &error),
+    }
+}
+
+/// What the message of a step carries when it is put off: what was used until then is not lost.
+pub(crate) fn carried(message: &StepMessage, ended: &Ended) -> Option<Bytes> {
+    if ended.used.is_zero() {
+        return None;
+    }
+    let mut again = message.clone();
+    again.usage = ended.usage;
+    again.by_service = by_service(message, ended);
+    match wire::encode(&again) {
+        Ok(body) => Some(body),
+        Err(error) => {
+            tracing::warn!(run = %message.run, seq = message.seq, %error, "what was used is lost");
+            None
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Later {
     pub cause: String,
     /// When the first attempt began, if the worker knows better than the headers.
     pub first_attempt: Option<UnixMillis>,
+    /// What the message carries from now on; `None` for what it carries.
+    pub body: Option<Bytes>,
 }
 
 /// Given up.

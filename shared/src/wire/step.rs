@@ -46,7 +46,7 @@ pub struct StepMessage {
     /// Outputs that do not fit beside them, by step name: they are in the scratch store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stored: BTreeMap<String, Stored>,
-    /// What the steps before this one used, summed.
+    /// What the steps before this one used, and this one before it was put off, summed.
     #[serde(default, skip_serializing_if = "super::Usage::is_zero")]
     pub usage: super::Usage,
     /// The same by service.

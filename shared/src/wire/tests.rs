@@ -185,6 +185,7 @@ proptest! {
                 attempts: u32::from(*counted),
                 cause: format!("cause {delay}"),
                 first_attempt: None,
+                body: None,
             };
             headers = headers.put_off(&later, now);
             prop_assert_eq!(headers.not_before, Some(now.after(later.delay)));
@@ -214,6 +215,7 @@ fn attempts_do_not_wrap() {
             attempts: u32::from(counted),
             cause: String::new(),
             first_attempt: Some(UnixMillis(7)),
+            body: None,
         };
         let put_off = headers.put_off(&later, UnixMillis::now());
         assert_eq!((put_off.attempt, put_off.deferred), (u32::MAX, u32::MAX));

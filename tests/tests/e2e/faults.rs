@@ -81,6 +81,29 @@ fn no_money_left_pauses_the_run_and_fails_no_file() {
 }
 
 #[test]
+fn calls_of_attempts_that_were_put_off_are_counted_and_cost_what_they_cost() {
+    let mut config = SimulatorConfig::default();
+    config.faults.error_500 = 0.3;
+    let sim = Sim::start(config);
+    let place = Place::with_files(60);
+    // Nothing is tried again in the worker: each attempt is a delivery of its own.
+    let more = "[retry]\nbase = \"50ms\"\nhold = \"1ms\"\nattempts = 50\nbudget = 1.0\n\
+                [service.sim.price]\nper_call = 0.01\n";
+    place.configure(&sim.url(), 10, more);
+    place.ends_with(0, "run", &["run", "files", "-o", "out"]);
+    Results::read(&place.out()).assert_exactly_once(60);
+    let calls = sim.stats()["requests"].as_u64().expect("a count");
+    assert!(calls > 60, "no call has failed");
+    let summary = results::summary(&place.out());
+    for usage in [&summary["usage"], &summary["by_service"]["sim"]] {
+        assert_eq!(usage["calls"], calls, "{summary}");
+        let cost = usage["cost"].as_f64().expect("an amount");
+        let expected = 0.01 * f64::from(u32::try_from(calls).expect("few"));
+        assert!((cost - expected).abs() < 1e-9, "{summary}");
+    }
+}
+
+#[test]
 fn errors_of_the_service_are_tried_again_until_every_file_succeeds() {
     let mut config = SimulatorConfig::default();
     config.faults.error_500 = 0.1;

@@ -147,6 +147,7 @@ async fn what_waited_comes_back_to_the_queue_it_was_taken_from() {
         attempts: 0,
         cause: "test".into(),
         first_attempt: None,
+        body: None,
     };
     let delivery = next(&mut consumer).await.unwrap();
     delivery.settle(Verdict::Later(later)).await.unwrap();

@@ -92,6 +92,7 @@ impl Orphans {
                 attempts: 0,
                 cause: "no_results_queue".to_owned(),
                 first_attempt: None,
+                body: None,
             }));
         }
         Some(Verdict::Dead(Dead {

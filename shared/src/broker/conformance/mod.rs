@@ -138,6 +138,7 @@ macro_rules! for_each_broker_law {
             later_comes_back_after_its_delay_as_the_same_message
             later_that_is_not_counted_costs_no_attempt
             later_keeps_the_first_attempt_and_counts_every_one
+            later_may_change_what_the_message_carries
             later_lets_others_overtake_it
             later_survives_a_crash_and_is_not_early
             what_waits_is_counted_until_it_comes_back

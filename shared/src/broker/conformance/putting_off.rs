@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
@@ -21,6 +22,7 @@ fn later(counted: bool) -> Later {
         attempts: u32::from(counted),
         cause: "overloaded".to_owned(),
         first_attempt: None,
+        body: None,
     }
 }
 
@@ -115,6 +117,30 @@ pub async fn later_keeps_the_first_attempt_and_counts_every_one(
         (headers.attempt, headers.deferred, headers.first_attempt) == (3, 1, Some(began)),
         || format!("attempt 3, deferred 1, begun at {began:?}: {headers:?}"),
     )?;
+    done(delivery).await
+}
+
+/// What a verdict carries replaces the body, once; the id stays.
+pub async fn later_may_change_what_the_message_carries(
+    fixture: &dyn Fixture,
+) -> Result<(), Violation> {
+    let subject = Subject::start(fixture).await?;
+    subject.publish_steps(&["a"]).await?;
+    let mut consumer = subject.worker(1).await?;
+    let mut delivery = take_id(&mut consumer, "a").await?;
+    let carried = Bytes::from_static(b"another body");
+    for body in [Some(carried.clone()), None] {
+        let verdict = Later {
+            delay: Duration::from_millis(10),
+            body,
+            ..later(true)
+        };
+        delivery = comes_back(delivery, verdict, &mut consumer).await?;
+        let seen = &delivery.envelope().body;
+        ensure(*seen == carried, || {
+            format!("the message must carry {carried:?}, it carries {seen:?}")
+        })?;
+    }
     done(delivery).await
 }
 

@@ -183,14 +183,16 @@ impl Store<'_> {
         new_seq: i64,
         headers: &str,
         due: i64,
+        body: Option<&[u8]>,
     ) -> rusqlite::Result<bool> {
         let changed = self
             .0
             .prepare_cached(
-                "UPDATE message SET seq = ?2, state = 2, deliveries = 0, headers = ?3, due = ?4
+                "UPDATE message SET seq = ?2, state = 2, deliveries = 0, headers = ?3, due = ?4,
+                     body = coalesce(?5, body)
                  WHERE seq = ?1 AND state = 1",
             )?
-            .execute(params![seq, new_seq, headers, due])?;
+            .execute(params![seq, new_seq, headers, due, body])?;
         Ok(changed == 1)
     }
 

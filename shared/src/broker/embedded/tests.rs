@@ -180,6 +180,7 @@ async fn another_process_steers_and_watches_without_the_lock() {
         attempts: 1,
         cause: "overloaded".to_owned(),
         first_attempt: None,
+        body: None,
     };
     take(&mut consumer)
         .await

@@ -64,7 +64,7 @@ impl Drop for Ticket {
 fn settlement(envelope: &Envelope, verdict: Verdict) -> Result<Settlement, BrokerError> {
     Ok(match verdict {
         Verdict::Done(publish) => Settlement::Done(records(publish)?),
-        Verdict::Later(later) => put_off(envelope, &later)?,
+        Verdict::Later(later) => put_off(envelope, later)?,
         Verdict::Dead(dead) => bury(envelope, dead)?,
         Verdict::Release => Settlement::Release,
     })
@@ -76,12 +76,13 @@ pub(super) fn records(messages: Vec<Message>) -> Result<Vec<Record>, BrokerError
     messages.into_iter().map(Record::try_from).collect()
 }
 
-fn put_off(envelope: &Envelope, later: &Later) -> Result<Settlement, BrokerError> {
+fn put_off(envelope: &Envelope, later: Later) -> Result<Settlement, BrokerError> {
     let now = UnixMillis::now();
     Ok(Settlement::Later {
-        headers: encode_headers(&envelope.headers.put_off(later, now))?,
+        headers: encode_headers(&envelope.headers.put_off(&later, now))?,
         // Rounded up: `now` was rounded down, and coming back early breaks a `Retry-After`.
         due: stored(now.after(later.delay).0.saturating_add(1)),
+        body: later.body,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
@@ -25,8 +26,12 @@ const WAKE: i64 = 1000;
 pub(super) enum Settlement {
     /// Publish these; the delivery is gone.
     Done(Vec<Record>),
-    /// Wait until `due`.
-    Later { headers: String, due: i64 },
+    /// Wait until `due`, with another body if there is one.
+    Later {
+        headers: String,
+        due: i64,
+        body: Option<Bytes>,
+    },
     /// Publish these; the delivery moves to the dead letters.
     Dead {
         headers: String,
@@ -105,11 +110,12 @@ impl<'a> Turn<'a> {
                 }
                 self.let_go(hand, |turn| turn.store.remove(hand.seq))
             }
-            Settlement::Later { headers, due } => {
+            Settlement::Later { headers, due, body } => {
                 self.wait_until(*due);
                 self.let_go(hand, |turn| {
                     let new_seq = turn.session.next_seq();
-                    turn.store.put_off(hand.seq, new_seq, headers, *due)
+                    turn.store
+                        .put_off(hand.seq, new_seq, headers, *due, body.as_deref())
                 })
             }
             Settlement::Dead { headers, publish } => {

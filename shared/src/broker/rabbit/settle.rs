@@ -75,8 +75,11 @@ impl Settlement {
         inner.send(vec![message]).await
     }
 
-    async fn later(&self, envelope: Envelope, later: &Later) -> Result<(), BrokerError> {
-        let headers = envelope.headers.put_off(later, UnixMillis::now());
+    async fn later(&self, mut envelope: Envelope, later: Later) -> Result<(), BrokerError> {
+        let headers = envelope.headers.put_off(&later, UnixMillis::now());
+        if let Some(body) = later.body {
+            envelope.body = body;
+        }
         self.wait(envelope, later.delay, &headers).await
     }
 
@@ -137,7 +140,7 @@ impl Settle for Settlement {
     ) -> Result<(), SettleError> {
         match verdict {
             Verdict::Done(messages) => self.inner.publish(messages).await?,
-            Verdict::Later(later) => self.later(envelope, &later).await?,
+            Verdict::Later(later) => self.later(envelope, later).await?,
             Verdict::Dead(dead) => self.dead(envelope, dead).await?,
             Verdict::Release => return self.release().await,
         }
