@@ -199,18 +199,25 @@ fn rate_limited(model: &str, exceeded: &Exceeded) -> Words {
         Limited::Requests => ("requests", "requests per min (RPM)"),
         Limited::Tokens => ("tokens", "tokens per min (TPM)"),
     };
-    Words::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        kind,
+    let Exceeded {
+        limit,
+        used,
+        requested,
+        ..
+    } = exceeded;
+    let message = if requested > limit {
         format!(
-            "Rate limit reached for {model} in organization org-simulator on {long}: Limit {}, \
-             Used {}, Requested {}. Please try again in {}. Visit \
+            "Request too large for {model} in organization org-simulator on {long}: Limit {limit}, \
+             Requested {requested}. The input or output tokens must be reduced in order to run \
+             successfully. Visit https://platform.openai.com/account/rate-limits to learn more."
+        )
+    } else {
+        format!(
+            "Rate limit reached for {model} in organization org-simulator on {long}: Limit {limit}, \
+             Used {used}, Requested {requested}. Please try again in {}. Visit \
              https://platform.openai.com/account/rate-limits to learn more.",
-            exceeded.limit,
-            exceeded.used,
-            exceeded.requested,
             crate::headers::go_duration(exceeded.wait),
-        ),
-    )
-    .code("rate_limit_exceeded")
+        )
+    };
+    Words::new(StatusCode::TOO_MANY_REQUESTS, kind, message).code("rate_limit_exceeded")
 }

@@ -52,6 +52,18 @@ const OWN: &[Row] = &[
         Mark::Word("insufficient_quota"),
         Meaning::QuotaExhausted,
     ),
+    // OpenAI: it has more tokens than a minute's quota, so it never fits.
+    row(
+        429..=429,
+        Mark::Says("request too large"),
+        Meaning::Rejected("request_too_large"),
+    ),
+    // Ollama: one call at once too many.
+    row(
+        503..=503,
+        Mark::Says("maximum pending requests"),
+        Meaning::RateLimited,
+    ),
     row(500..=599, Mark::NoRetry, Meaning::Rejected("not_retryable")),
     // llama.cpp: the server was not started for this.
     row(501..=501, Mark::Any, Meaning::Misconfigured),

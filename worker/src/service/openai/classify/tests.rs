@@ -12,6 +12,9 @@ const LLAMA_LOADING: &str =
     r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#;
 const VLLM_LONG: &str = r#"{"object":"error","message":"This model's maximum context length is 2048 tokens. However","type":"BadRequestError","code":400}"#;
 
+const OPENAI_LARGE: &str = r#"{"error":{"message":"Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 45058. The input or output tokens must be reduced in order to run successfully.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#;
+const OLLAMA_BUSY: &str = r#"{"error":{"message":"server busy, please try again.  maximum pending requests exceeded","type":"api_error","param":null,"code":null}}"#;
+
 struct Case {
     status: u16,
     headers: Pairs,
@@ -58,6 +61,8 @@ const CASES: &[Case] = &[
         "misconfigured",
     ),
     case(400, &[], "nonsense", "invalid_request"),
+    case(429, &[], OPENAI_LARGE, "request_too_large"),
+    case(503, &[], OLLAMA_BUSY, "limited"),
     case(401, &[], "", "unauthorized"),
     case(
         402,
