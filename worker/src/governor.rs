@@ -169,6 +169,11 @@ impl Governor {
         state.stop(now, wait.min(LONGEST));
     }
 
+    /// Nothing was called until now, nor is it made up for.
+    pub(crate) fn left_alone(&self, now: Instant) {
+        self.lock().forget_unused(now);
+    }
+
     /// Until when calls are stopped.
     pub(crate) fn stopped_until(&self) -> Option<Instant> {
         self.lock().until.filter(|until| *until > Instant::now())
@@ -322,6 +327,10 @@ impl State {
         let jitter = wait.mul_f64(rand::rng().random_range(0.0..0.1));
         let until = now + wait + jitter;
         self.until = self.until.max(Some(until));
+        self.forget_unused(until);
+    }
+
+    fn forget_unused(&mut self, until: Instant) {
         self.requests.forget_unused(until);
         self.tokens.forget_unused(until);
     }

@@ -130,6 +130,9 @@ impl Pool {
             if probes && governor.in_flight() > 0 {
                 continue;
             }
+            if probes {
+                governor.left_alone(now);
+            }
             match governor.try_take(now, demand) {
                 Try::Taken(permit) => return Found::Taken(deployment, permit),
                 Try::Blocked => {}

@@ -30,6 +30,10 @@ pub(crate) fn pool(deployments: &[(u16, u16, Bounds)]) -> Pool {
     Pool::new("gpt", bounds, Arc::new(Breaker::new(names)))
 }
 
+pub(crate) fn breaker_of(pool: &Pool) -> Arc<Breaker> {
+    pool.breaker.clone()
+}
+
 fn per_second(requests: f64) -> Bounds {
     Bounds {
         requests: Some(requests),
@@ -173,4 +177,22 @@ async fn where_all_are_paused_nobody_waits() {
         (paused.until, Instant::now()),
         (now + Duration::from_secs(60), now)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_called_in_a_pause_is_not_made_up_for_after_it() {
+    let pool = pool(&[(1, 1, per_second(100.0))]);
+    pool.share(1);
+    let circuit = pool.deployments().next().expect("it has one").circuit();
+    circuit.throttled(Duration::from_secs(60), "429");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let begun = Instant::now();
+    let mut calls = 0;
+    while begun.elapsed() < Duration::from_millis(100) {
+        let (deployment, permit) = pool.acquire(Demand::default(), None).await.expect("open");
+        deployment.circuit().answered();
+        permit.answered(&Usage::default());
+        calls += 1;
+    }
+    assert!(calls <= 11, "{calls} in a tenth of a second");
 }
