@@ -2,8 +2,9 @@
 //!
 //! Who comes waits until all others must have counted it, and says so: they keep its share until
 //! shortly before it calls. Who leaves says so too, when it calls no more. One that is missing
-//! without a word may only have subscribed anew, so it is looked for twice. So the sum of the
-//! shares is over the quota at no time, and hardly below it.
+//! without a word may only have subscribed anew, so it is looked for twice; while the service is
+//! paused nobody consumes, and nobody is missed. So the sum of the shares is over the quota at no
+//! time, and hardly below it.
 
 mod census;
 
@@ -15,16 +16,19 @@ use filefleet_shared::{
     wire::{Change, ControlRecord, Members, VERSION},
 };
 use tokio::{
-    sync::broadcast::{
-        self,
-        error::{RecvError, TryRecvError},
+    sync::{
+        broadcast::{
+            self,
+            error::{RecvError, TryRecvError},
+        },
+        watch,
     },
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 pub(crate) use self::census::News;
 use self::census::{Census, GONE};
-use crate::context::Lane;
+use crate::{breaker::Pause, context::Lane};
 
 /// Between two looks at the count of consumers, for each of them: all look, so more of them look
 /// less often.
@@ -48,6 +52,7 @@ impl Membership {
     /// Runs until the lane's consumer has ended for good.
     pub(crate) async fn keep(mut self) {
         let mut consuming = self.lane.consuming.subscribe();
+        let mut paused = self.lane.breaker.watch();
         // Whoever could change it is gone with the lane, and this with it.
         if consuming.wait_for(|consuming| *consuming).await.is_err() {
             return;
@@ -67,7 +72,7 @@ impl Membership {
             self.lane.calls.share(members);
             tokio::select! {
                 _ = consuming.wait_for(|consuming| !*consuming) => break,
-                () = self.next_look(&mut census) => {}
+                () = self.next_look(&mut census, &mut paused) => {}
             }
         }
         if self.lane.calls.is_shared() {
@@ -103,11 +108,17 @@ impl Membership {
     }
 
     /// Listens until it is time to look.
-    async fn next_look(&mut self, census: &mut Census) {
+    async fn next_look(
+        &mut self,
+        census: &mut Census,
+        paused: &mut watch::Receiver<Option<Pause>>,
+    ) {
         loop {
             let at = census.next_look();
             tokio::select! {
                 biased;
+                // However short it was; the sender is the lane's.
+                Ok(()) = paused.changed() => census.pause(Instant::now()),
                 () = sleep_until(at) => return,
                 news = self.news.recv() => match news {
                     Ok(news) => self.hear(census, &news),
@@ -133,7 +144,11 @@ impl Membership {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        let look = census.look(Instant::now());
+        let now = Instant::now();
+        if self.lane.breaker.is_open() {
+            census.pause(now);
+        }
+        let look = census.look(now);
         let counted = match (self.lane.calls.is_shared(), look.is_due()) {
             (false, _) => None,
             (true, false) => self.count().await,

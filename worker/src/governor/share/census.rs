@@ -16,7 +16,8 @@ const MISSING: Duration = Duration::from_millis(300);
 /// For so long one that has left may still be counted: its consumer is, until what it has in hand
 /// is settled.
 pub(super) const GONE: Duration = Duration::from_secs(10);
-/// For so long after a broker was away: they wait up to 5 s between two tries to connect.
+/// For so long after a broker was away or a service paused: they wait up to 5 s between two tries
+/// to connect, and up to 4 s between two probes.
 const RETURN: Duration = Duration::from_secs(6);
 /// Most that come at one time and are not counted until they call; more are counted at once.
 const COMING: usize = 1024;
@@ -79,7 +80,8 @@ pub(super) struct Census {
     counted: Option<u64>,
     /// Were missing at every look since then, without a word.
     missing: Option<(Instant, u64)>,
-    /// Until then, who is missing may be on its way back to a broker that was away.
+    /// Until then, who is missing may be on its way back to a broker that was away, or from a
+    /// pause of the service.
     away: Instant,
 }
 
@@ -143,6 +145,19 @@ impl Census {
     pub(super) fn miss(&mut self) {
         self.coming.clear();
         self.gone.0 = 0;
+        self.asked = true;
+    }
+
+    /// The service is paused or comes back here, and so it may for all: who does not consume in a
+    /// pause is missing, and has a share after it.
+    pub(super) fn pause(&mut self, now: Instant) {
+        if now < self.unsaid.1 {
+            // Its pause may only have begun a little earlier.
+            self.members += self.unsaid.0;
+        }
+        self.unsaid.0 = 0;
+        self.missing = None;
+        self.away = now + RETURN;
         self.asked = true;
     }
 
@@ -293,6 +308,22 @@ mod tests {
         assert_eq!(look(&mut census, 4, now), 2);
         assert_eq!(look(&mut census, 5, now), 3);
         assert_eq!(look(&mut census, 5, now + GONE + MISSING), 5);
+    }
+
+    #[test]
+    fn a_pause_takes_nobody_for_gone_neither_while_it_lasts_nor_just_before_it() {
+        let (mut census, now) = census(4);
+        assert_eq!(look(&mut census, 2, now), 4);
+        let paused = now + MISSING;
+        assert_eq!(look(&mut census, 2, paused), 2);
+        census.pause(paused);
+        assert_eq!(census.next_look(), paused, "it would not look at once");
+        assert_eq!(look(&mut census, 1, paused), 4);
+        let back = now + MISSING * 100;
+        census.pause(back);
+        assert_eq!(look(&mut census, 5, back), 5);
+        assert_eq!(look(&mut census, 1, back + MISSING), 5);
+        assert_eq!(look(&mut census, 1, back + RETURN), 1);
     }
 
     #[test]

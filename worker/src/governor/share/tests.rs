@@ -125,6 +125,40 @@ async fn who_only_subscribes_anew_keeps_its_share() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_pause_of_all_each_has_the_share_from_before_it() {
+    for apart in [0.0, 0.05, 0.9] {
+        let mut fleet = Fleet::new();
+        for _ in 0..8 {
+            fleet.come();
+        }
+        seconds(5.0).await;
+        let until = Instant::now() + Duration::from_secs(30);
+        fleet.pause(until, Duration::from_secs_f64(apart)).await;
+        sleep_until(until).await;
+        let begun = Instant::now();
+        seconds(10.0).await;
+        let part = fleet.goodput(begun);
+        assert!(part > 0.9, "{part}, paused {apart} s apart");
+        fleet.keeps_to_the_quota(&format!("paused {apart} s apart"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_died_in_a_pause_is_found_out_after_it() {
+    let mut fleet = four().await;
+    let until = Instant::now() + Duration::from_secs(30);
+    fleet.pause(until, Duration::ZERO).await;
+    sleep_until(until).await;
+    seconds(0.5).await;
+    fleet.die().await;
+    seconds(8.0).await;
+    let begun = Instant::now();
+    seconds(4.0).await;
+    assert!(fleet.goodput(begun) > 0.95, "{}", fleet.goodput(begun));
+    fleet.keeps_to_the_quota("one dead after a pause");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_takes_the_place_of_one_that_leaves_is_counted_before_it_calls() {
     for settling in [0, 200, 700, 60_000].map(Duration::from_millis) {
         for between in [0, 50, 130, 400, 1200].map(Duration::from_millis) {

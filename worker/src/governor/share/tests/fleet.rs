@@ -17,17 +17,16 @@ use filefleet_shared::{
 use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
-    breaker::Breaker,
     context::{Lane, Stats},
     governor::{
         Bounds, Demand,
         share::{Membership, NEWS, News},
     },
-    pool::tests::pool,
+    pool::tests::{breaker_of, pool},
     retry::RetryBudget,
 };
 
@@ -153,12 +152,17 @@ impl Fleet {
         let (calling, calls) = (lane.clone(), self.calls.clone());
         tasks.spawn(async move {
             loop {
-                let let_through = calling.calls.acquire(Demand::default(), None).await;
-                let (_, permit) = let_through.expect("the service is not paused");
-                calls.lock().unwrap().push(Instant::now());
-                permit.answered(&Usage::default());
+                match calling.calls.acquire(Demand::default(), None).await {
+                    Ok((deployment, permit)) => {
+                        calls.lock().unwrap().push(Instant::now());
+                        deployment.circuit().answered();
+                        permit.answered(&Usage::default());
+                    }
+                    Err(paused) => sleep_until(paused.until).await,
+                }
             }
         });
+        tasks.spawn(consume(lane.clone(), self.broker.clone()));
         self.broker.consumers.fetch_add(1, Ordering::SeqCst);
         lane.consuming.send_replace(true);
         self.members.push(Member {
@@ -179,6 +183,15 @@ impl Fleet {
             broker.consumers.fetch_sub(1, Ordering::SeqCst);
         });
         tokio::spawn(async move { while member.keeping.join_next().await.is_some() {} });
+    }
+
+    /// All are told to leave the service alone until then, one after the other.
+    pub(super) async fn pause(&self, until: Instant, apart: Duration) {
+        for member in &self.members {
+            let wait = until.saturating_duration_since(Instant::now());
+            member.lane.breaker.circuit(0).throttled(wait, "429");
+            sleep(apart).await;
+        }
     }
 
     /// The oldest one dies.
@@ -219,6 +232,22 @@ impl Fleet {
     }
 }
 
+/// Is counted but while the service is paused, as the loop of a queue is.
+async fn consume(lane: Arc<Lane>, broker: Arc<Counting>) {
+    let mut paused = lane.breaker.watch();
+    loop {
+        let until = paused.wait_for(Option::is_some).await;
+        let until = until
+            .expect("the lane has it")
+            .as_ref()
+            .map(|pause| pause.until);
+        broker.consumers.fetch_sub(1, Ordering::SeqCst);
+        sleep_until(until.expect("it was looked for")).await;
+        broker.consumers.fetch_add(1, Ordering::SeqCst);
+        drop(paused.wait_for(Option::is_none).await);
+    }
+}
+
 fn lane() -> Lane {
     let bounds = Bounds {
         in_flight: 64,
@@ -226,12 +255,13 @@ fn lane() -> Lane {
         requests: Some(QUOTA as f64),
         tokens: None,
     };
+    let calls = pool(&[(1, 1, bounds)]);
     Lane {
         name: "gpt".to_owned(),
-        calls: pool(&[(1, 1, bounds)]),
+        breaker: breaker_of(&calls),
+        calls,
         retries: RetryBudget::new(0.1),
         consuming: watch::Sender::new(false),
-        breaker: Arc::new(Breaker::new(vec!["gpt".to_owned()])),
         stats: Arc::new(Stats::default()),
     }
 }
