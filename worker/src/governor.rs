@@ -91,6 +91,8 @@ struct State {
     /// Tokens that the service counts for each estimated one, in a prompt.
     per_estimate: f64,
     until: Option<Instant>,
+    /// Until when a call was last in flight, or waited for.
+    wanted: Instant,
     /// Until when other workers know of a stop.
     announced: Option<Instant>,
     /// When refusals last meant something, the latest last.
@@ -128,6 +130,7 @@ impl Governor {
                 tokens: Quota::new(TOKENS, bounds.tokens),
                 per_estimate: 1.0,
                 until: None,
+                wanted: Instant::now(),
                 announced: None,
                 lost: [None; 3],
             }),
@@ -193,8 +196,9 @@ impl Governor {
     /// Lets a call through if that may be now.
     pub(crate) fn try_take(&self, now: Instant, demand: Demand) -> Try<'_> {
         let mut state = self.lock();
+        state.want(now);
         if let Some(until) = state.until.filter(|until| *until > now) {
-            return Try::NotBefore(until);
+            return state.not_before(until);
         }
         if state.room.free() == 0 {
             return Try::Blocked;
@@ -206,7 +210,7 @@ impl Governor {
         ];
         match ready {
             [None, _] | [_, None] => Try::Blocked,
-            [Some(one), Some(other)] if one.max(other) > now => Try::NotBefore(one.max(other)),
+            [Some(one), Some(other)] if one.max(other) > now => state.not_before(one.max(other)),
             _ => {
                 state.requests.take(now, 1);
                 state.tokens.take(now, reserved);
@@ -272,12 +276,31 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.governor.lock().room.leave();
+        {
+            let mut state = self.governor.lock();
+            state.room.leave();
+            state.wanted = state.wanted.max(Instant::now());
+        }
         self.governor.shared.changed.notify_waiters();
     }
 }
 
 impl State {
+    /// Somebody wants a call now.
+    fn want(&mut self, now: Instant) {
+        if self.room.taken() == 0 {
+            let idle = now.saturating_duration_since(self.wanted);
+            self.requests.idle(idle);
+        }
+        self.wanted = self.wanted.max(now);
+    }
+
+    /// Who wants a call waits until then.
+    fn not_before<'a>(&mut self, at: Instant) -> Try<'a> {
+        self.wanted = self.wanted.max(at);
+        Try::NotBefore(at)
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

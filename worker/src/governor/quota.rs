@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::pace::{Judged, Pace};
 
-/// Time over which accepted calls are counted.
+/// Time over which accepted calls are counted, and after which without any call they say nothing.
 const COUNTED: Duration = Duration::from_secs(4);
 /// Part of what was accepted that is tried after a refusal, where the service names no limit.
 const AFTER: f64 = 0.95;
@@ -40,7 +40,7 @@ struct Found {
     since: Instant,
 }
 
-/// Answers of the last seconds.
+/// Answers of the last seconds in which calls were made or wanted.
 #[derive(Debug, Default)]
 struct Accepted {
     since: Option<Instant>,
@@ -115,6 +115,11 @@ impl Quota {
         self.accepted.add(now);
     }
 
+    /// Nobody wanted a call for so long.
+    pub(super) fn idle(&mut self, time: Duration) {
+        self.accepted.leave_out(time);
+    }
+
     /// What was believed may be wrong; true if the service says what is right.
     pub(super) fn doubt(&mut self, now: Instant) -> bool {
         self.doubted = true;
@@ -181,6 +186,15 @@ impl Accepted {
             (self.since, self.count) = (Some(now), 0);
         }
         self.count += 1;
+    }
+
+    /// That there were no answers says nothing about the limit.
+    fn leave_out(&mut self, idle: Duration) {
+        if idle > COUNTED {
+            *self = Self::default();
+        } else if let Some(since) = &mut self.since {
+            *since += idle;
+        }
     }
 
     /// Answers per second; none before there were enough.

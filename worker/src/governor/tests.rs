@@ -211,3 +211,32 @@ async fn a_limit_that_nobody_names_is_found_and_kept_to() {
     assert!(late_accepted >= 1_800, "{late_accepted} of 2000");
     assert!(late_refused * 10 <= late_accepted, "{late_refused} refused");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_nothing_about_the_time_in_which_nobody_called() {
+    for pause in [3, 600] {
+        for answers in [0, 1, 5] {
+            let governor = governor(OPEN);
+            let call = async || {
+                let permit = acquire(&governor, Demand::default()).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                permit
+            };
+            for _ in 0..5 {
+                call().await.answered(&Usage::default());
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+            }
+            for _ in 0..answers {
+                call().await.answered(&Usage::default());
+            }
+            call().await.throttled(Some(Duration::from_millis(50)));
+            let begun = Instant::now();
+            let mut calls = 0;
+            while begun.elapsed() < Duration::from_secs(10) {
+                call().await.answered(&Usage::default());
+                calls += 1;
+            }
+            assert!(calls > 80, "{calls} of 100, {answers} after {pause} s");
+        }
+    }
+}
