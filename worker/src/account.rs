@@ -11,7 +11,7 @@ use crate::{
     context::{Context, Lane},
     governor::{LONGEST, Permit},
     pool::Deployment,
-    service::{CallError, Reply},
+    service::{Answer, CallError, Reply},
 };
 
 /// Tells the deployment's breaker and governor, and the lane's counters, how a call ended; what it
@@ -38,7 +38,11 @@ pub(crate) fn account(
     if matches!(result, Err(CallError::RateLimited { .. })) {
         lane.stats.throttled.add(1);
     }
-    judge(context, deployment, permit, result, &used);
+    if !continues && is_unsent(result) {
+        permit.unused();
+    } else {
+        judge(context, deployment, permit, result, &used);
+    }
     // The one was counted when it was made.
     lane.stats.calls.add(used.calls.saturating_sub(1));
     lane.stats.input_tokens.add(used.input_tokens);
@@ -90,6 +94,16 @@ fn used(result: &Result<Reply, CallError>, continues: bool, paid: &Usage) -> Usa
     used
 }
 
+/// The file was refused here, or there was nothing to send of it.
+fn is_unsent(result: &Result<Reply, CallError>) -> bool {
+    match result {
+        Ok(Reply::Answered(Answer { usage, .. })) | Err(CallError::Rejected { usage, .. }) => {
+            usage.calls == 0
+        }
+        _ => false,
+    }
+}
+
 fn judge(
     context: &Context,
     deployment: Deployment<'_>,
@@ -111,7 +125,7 @@ fn judge(
             let asked = retry_after.map(|asked| asked.min(context.retry.cap));
             throttled(context, deployment, permit, asked, detail);
         }
-        // Nothing was sent.
+        // Nothing was sent: the continuation names no operation.
         Err(CallError::Rejected { usage, .. }) if usage.calls == 0 => {}
         Err(CallError::Rejected { .. } | CallError::Pending { .. }) => {
             circuit.answered();
@@ -165,7 +179,26 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::service::Answer;
+
+    #[test]
+    fn only_what_was_decided_here_was_not_sent() {
+        let answer = |calls| {
+            let usage = Usage {
+                calls,
+                ..Usage::default()
+            };
+            let output = Value::Null;
+            Ok(Answer { output, usage }.into())
+        };
+        let refused = || CallError::rejected("unsupported_file", "");
+        for unsent in [answer(0), Err(refused())] {
+            assert!(is_unsent(&unsent), "{unsent:?}");
+        }
+        let slow = CallError::Timeout("slow".to_owned());
+        for sent in [answer(1), Err(refused().called()), Err(slow)] {
+            assert!(!is_unsent(&sent), "{sent:?}");
+        }
+    }
 
     #[test]
     fn an_answer_that_was_paid_counts_whatever_becomes_of_the_question_about_it() {

@@ -5,6 +5,7 @@
 
 mod heard;
 mod pace;
+mod permit;
 mod quota;
 mod room;
 mod share;
@@ -14,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use filefleet_shared::wire::Usage;
 use rand::RngExt;
 use tokio::{
     sync::{Notify, watch},
@@ -27,6 +27,7 @@ use self::{
     room::Room,
 };
 pub use heard::Heard;
+pub(crate) use permit::Permit;
 pub(crate) use share::{Membership, NEWS as MEMBER_NEWS, News as MemberNews};
 
 /// Shortest and longest stop after a refusal, whatever the service asked for: one that asks for
@@ -97,16 +98,6 @@ struct State {
     announced: Option<Instant>,
     /// When refusals last meant something, the latest last.
     lost: [Option<Instant>; 3],
-}
-
-/// A call that was let through. Dropped without an end, it only leaves.
-#[derive(Debug)]
-pub(crate) struct Permit<'a> {
-    governor: &'a Governor,
-    round: u32,
-    taken: Instant,
-    demand: Demand,
-    reserved: u64,
 }
 
 /// What came of asking for a call.
@@ -232,59 +223,6 @@ impl Governor {
     }
 }
 
-impl Permit<'_> {
-    /// Tokens that were reserved for the call; none where they are not counted.
-    pub(crate) fn reserved(&self) -> u64 {
-        self.reserved
-    }
-
-    /// The service answered; what it counted, if it did.
-    pub(crate) fn answered(self, usage: &Usage) {
-        let now = Instant::now();
-        let mut state = self.governor.lock();
-        state.room.answered(self.round, now - self.taken);
-        state.requests.accepted(now);
-        state.settle(now, &self, usage);
-        // Never back: taking deliveries anew costs each in hand a redelivery.
-        let grown = tier(&state.room).saturating_sub(state.tier);
-        state.tier += grown;
-        if grown > 0 {
-            self.governor.shared.tier.send_modify(|all| *all += grown);
-        }
-    }
-
-    /// The service refused the call as one too many. Gives how long it wants to be left alone if
-    /// that is news to the other workers.
-    pub(crate) fn throttled(self, asked: Option<Duration>) -> Option<Duration> {
-        let now = Instant::now();
-        let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNNAMED);
-        let wait = wait.min(ABSURD);
-        let mut state = self.governor.lock();
-        // Calls that were in flight at a refusal belong to the same loss.
-        if state.lost[2].is_none_or(|lost| lost < self.taken) {
-            state.lose(now);
-        }
-        state.stop(now, wait.clamp(SHORTEST, LONGEST));
-        let until = now + wait;
-        let news = wait >= NEWS && state.announced.is_none_or(|known| known + NEWS < until);
-        if news {
-            state.announced = Some(until);
-        }
-        news.then_some(wait)
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        {
-            let mut state = self.governor.lock();
-            state.room.leave();
-            state.wanted = state.wanted.max(Instant::now());
-        }
-        self.governor.shared.changed.notify_waiters();
-    }
-}
-
 impl State {
     /// Somebody wants a call now.
     fn want(&mut self, now: Instant) {
@@ -309,27 +247,6 @@ impl State {
     )]
     fn tokens_of(&self, demand: Demand) -> u64 {
         (demand.prompt as f64 * self.per_estimate).ceil() as u64 + demand.answer
-    }
-
-    /// Corrects the estimate by what the service counted, pays for what was too little and takes
-    /// back what was too much.
-    #[expect(clippy::cast_precision_loss, reason = "tokens are far below 2^52")]
-    fn settle(&mut self, now: Instant, permit: &Permit<'_>, usage: &Usage) {
-        let Permit {
-            taken,
-            demand,
-            reserved,
-            ..
-        } = *permit;
-        if demand.prompt == 0 || usage.input_tokens == 0 {
-            return;
-        }
-        let counted = usage.input_tokens + demand.answer;
-        self.tokens.settle(now, taken, reserved, counted);
-        let ratio = usage.input_tokens as f64 / demand.prompt as f64;
-        // Up at once and down slowly: too little is refused, too much only waits.
-        let weight = if ratio > self.per_estimate { 0.5 } else { 0.05 };
-        self.per_estimate += (ratio - self.per_estimate) * weight;
     }
 
     /// Finds out what to do less of.

@@ -1,5 +1,7 @@
 //! One governor, in paused time.
 
+use filefleet_shared::wire::Usage;
+
 use super::*;
 use crate::pool::{Pool, tests::pool};
 
@@ -238,5 +240,31 @@ async fn a_refusal_says_nothing_about_the_time_in_which_nobody_called() {
             }
             assert!(calls > 80, "{calls} of 100, {answers} after {pause} s");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_sent_uses_up_neither_requests_nor_tokens() {
+    let demand = Demand {
+        prompt: 0,
+        answer: 100,
+    };
+    for (requests, tokens) in [(100.0, None), (1_000.0, Some(10_000.0))] {
+        let governor = governor(Bounds {
+            requests: Some(requests),
+            tokens,
+            ..OPEN
+        });
+        governor.share(1);
+        let begun = Instant::now();
+        let mut sent = 0;
+        while begun.elapsed() < Duration::from_secs(70) {
+            acquire(&governor, demand).await.unused();
+            let permit = acquire(&governor, demand).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            permit.answered(&Usage::default());
+            sent += 1;
+        }
+        assert!((6_800..=7_000).contains(&sent), "{sent} of 7000");
     }
 }

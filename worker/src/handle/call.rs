@@ -76,6 +76,7 @@ impl Attempts<'_> {
             Err(paused) => return Called::Paused(self.pause(paused)),
         };
         if self.context.budget.is_over() {
+            permit.unused();
             return Called::Paused(SOON);
         }
         self.called = Some(deployment);

@@ -1,0 +1,99 @@
+//! A call that was let through, and what its end says.
+
+use std::time::Duration;
+
+use filefleet_shared::wire::Usage;
+use tokio::time::Instant;
+
+use super::{ABSURD, Demand, Governor, LONGEST, NEWS, SHORTEST, State, UNNAMED, tier};
+
+/// A call that was let through. Dropped without an end, it only leaves.
+#[derive(Debug)]
+pub(crate) struct Permit<'a> {
+    pub(super) governor: &'a Governor,
+    pub(super) round: u32,
+    pub(super) taken: Instant,
+    pub(super) demand: Demand,
+    pub(super) reserved: u64,
+}
+
+impl Permit<'_> {
+    /// Tokens that were reserved for the call; none where they are not counted.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Nothing was sent: what was taken is there for another call.
+    pub(crate) fn unused(self) {
+        let now = Instant::now();
+        let mut state = self.governor.lock();
+        state.requests.settle(now, self.taken, 1, 0);
+        state.tokens.settle(now, self.taken, self.reserved, 0);
+    }
+
+    /// The service answered; what it counted, if it did.
+    pub(crate) fn answered(self, usage: &Usage) {
+        let now = Instant::now();
+        let mut state = self.governor.lock();
+        state.room.answered(self.round, now - self.taken);
+        state.requests.accepted(now);
+        self.settle(&mut state, now, usage);
+        // Never back: taking deliveries anew costs each in hand a redelivery.
+        let grown = tier(&state.room).saturating_sub(state.tier);
+        state.tier += grown;
+        if grown > 0 {
+            self.governor.shared.tier.send_modify(|all| *all += grown);
+        }
+    }
+
+    /// The service refused the call as one too many. Gives how long it wants to be left alone if
+    /// that is news to the other workers.
+    pub(crate) fn throttled(self, asked: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNNAMED);
+        let wait = wait.min(ABSURD);
+        let mut state = self.governor.lock();
+        // Calls that were in flight at a refusal belong to the same loss.
+        if state.lost[2].is_none_or(|lost| lost < self.taken) {
+            state.lose(now);
+        }
+        state.stop(now, wait.clamp(SHORTEST, LONGEST));
+        let until = now + wait;
+        let news = wait >= NEWS && state.announced.is_none_or(|known| known + NEWS < until);
+        if news {
+            state.announced = Some(until);
+        }
+        news.then_some(wait)
+    }
+
+    /// Corrects the estimate by what the service counted, pays for what was too little and takes
+    /// back what was too much.
+    #[expect(clippy::cast_precision_loss, reason = "tokens are far below 2^52")]
+    fn settle(&self, state: &mut State, now: Instant, usage: &Usage) {
+        let Demand { prompt, answer } = self.demand;
+        if prompt == 0 || usage.input_tokens == 0 {
+            return;
+        }
+        let counted = usage.input_tokens + answer;
+        state.tokens.settle(now, self.taken, self.reserved, counted);
+        let ratio = usage.input_tokens as f64 / prompt as f64;
+        // Up at once and down slowly: too little is refused, too much only waits.
+        let weight = if ratio > state.per_estimate {
+            0.5
+        } else {
+            0.05
+        };
+        state.per_estimate += (ratio - state.per_estimate) * weight;
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        {
+            let mut state = self.governor.lock();
+            state.room.leave();
+            state.wanted = state.wanted.max(Instant::now());
+        }
+        self.governor.shared.changed.notify_waiters();
+    }
+}
