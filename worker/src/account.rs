@@ -113,11 +113,6 @@ fn judge(
 ) {
     let circuit = deployment.circuit();
     match result {
-        Ok(_) => {
-            // Before the permit lets another call in.
-            circuit.answered();
-            permit.answered(used);
-        }
         Err(CallError::RateLimited {
             retry_after,
             detail,
@@ -127,9 +122,16 @@ fn judge(
         }
         // Nothing was sent: the continuation names no operation.
         Err(CallError::Rejected { usage, .. }) if usage.calls == 0 => {}
-        Err(CallError::Rejected { .. } | CallError::Pending { .. }) => {
+        Ok(_) | Err(CallError::Rejected { .. } | CallError::Pending { .. }) => {
+            // Before the permit lets another call in.
             circuit.answered();
-            permit.answered(used);
+            if permit.answered(used) {
+                tracing::warn!(
+                    service = deployment.name(),
+                    input_tokens = used.input_tokens,
+                    "the service counts more tokens than can be; its quota is not kept by that",
+                );
+            }
         }
         Err(CallError::Unreachable(detail)) => circuit.unreachable(detail),
         Err(

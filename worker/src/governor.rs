@@ -91,6 +91,8 @@ struct State {
     tokens: Quota,
     /// Tokens that the service counts for each estimated one, in a prompt.
     per_estimate: f64,
+    /// A count of the service's was not believed.
+    disbelieved: bool,
     until: Option<Instant>,
     /// Until when a call was last in flight, or waited for.
     wanted: Instant,
@@ -120,6 +122,7 @@ impl Governor {
                 requests: Quota::new(REQUESTS, bounds.requests),
                 tokens: Quota::new(TOKENS, bounds.tokens),
                 per_estimate: 1.0,
+                disbelieved: false,
                 until: None,
                 wanted: Instant::now(),
                 announced: None,
@@ -246,7 +249,7 @@ impl State {
         reason = "tokens are far below 2^52 and not negative"
     )]
     fn tokens_of(&self, demand: Demand) -> u64 {
-        (demand.prompt as f64 * self.per_estimate).ceil() as u64 + demand.answer
+        ((demand.prompt as f64 * self.per_estimate).ceil() as u64).saturating_add(demand.answer)
     }
 
     /// Finds out what to do less of.

@@ -12,6 +12,11 @@ const LEAST_USED: f64 = 0.8;
 /// Uses within this time of each other are remembered as one.
 const GRAIN: u32 = 512;
 
+/// What a call used beyond what was taken for it holds back others for no longer.
+const LONGEST_DEBT: Duration = Duration::from_secs(600);
+/// No time of units is longer, so that none overflows.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How a service judges a kind of unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judged {
@@ -89,7 +94,8 @@ impl Pace {
         // What is owed is owed in units, not in time.
         let owed = self.even_at.saturating_duration_since(ahead);
         if !owed.is_zero() {
-            self.even_at = ahead + owed.mul_f64((self.rate / rate).clamp(0.0, 1000.0));
+            let owed = owed.mul_f64((self.rate / rate).clamp(0.0, 1000.0));
+            self.even_at = ahead + owed.min(YEAR);
         }
         self.rate = rate;
     }
@@ -112,7 +118,7 @@ impl Pace {
             if free >= units {
                 break;
             }
-            free += uses.units;
+            free = free.saturating_add(uses.units);
             windowed = uses.last + self.window();
         }
         even.max(windowed).max(now)
@@ -128,7 +134,8 @@ impl Pace {
     pub(crate) fn settle(&mut self, now: Instant, taken_at: Instant, taken: u64, used: u64) {
         let (more, less) = (used.saturating_sub(taken), taken.saturating_sub(used));
         if more > 0 {
-            self.even_at += self.time_of(more);
+            let paid = self.even_at + self.time_of(more);
+            self.even_at = self.even_at.max(paid.min(now + LONGEST_DEBT));
             self.remember(now, more);
         }
         if less > 0 {
@@ -177,7 +184,7 @@ impl Pace {
     }
 
     /// Whole units that are due in about a window of the service's.
-    fn room(&self) -> u64 {
+    pub(crate) fn room(&self) -> u64 {
         whole(self.rate * self.judged.window.as_secs_f64())
     }
 
@@ -186,13 +193,13 @@ impl Pace {
     #[expect(clippy::cast_precision_loss, reason = "units are far below 2^52")]
     fn window(&self) -> Duration {
         let seconds = self.room() as f64 / self.rate * 1.005;
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
+        Duration::try_from_secs_f64(seconds).map_or(YEAR, |time| time.min(YEAR))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "units are far below 2^52")]
     fn time_of(&self, units: u64) -> Duration {
         let seconds = units as f64 / (self.rate * self.used_part);
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4)
+        Duration::try_from_secs_f64(seconds).map_or(YEAR, |time| time.min(YEAR))
     }
 }
 
@@ -342,6 +349,21 @@ mod tests {
         pace.settle(start, start, 100, 1000);
         let ready = pace.ready_at(start, 1);
         assert!(ready >= start + Duration::from_secs(9));
+    }
+
+    #[test]
+    fn what_was_used_beyond_the_estimate_is_not_paid_back_for_ever() {
+        let start = Instant::now();
+        let mut pace = Pace::new(TOKENS, 100.0, start);
+        for _ in 0..3 {
+            pace.take(start, 100);
+            pace.settle(start, start, 100, u64::MAX);
+        }
+        let ready = pace.ready_at(start + TOKENS.window * 2, 1);
+        assert!(ready <= start + LONGEST_DEBT, "{:?}", ready - start);
+        pace.set_rate(1e-9, 1.0, start);
+        pace.set_rate(1e-18, 1.0, start);
+        pace.ready_at(start, 1);
     }
 
     #[test]

@@ -7,6 +7,10 @@ use tokio::time::Instant;
 
 use super::{ABSURD, Demand, Governor, LONGEST, NEWS, SHORTEST, State, UNNAMED, tier};
 
+/// So many times what was reserved can have been used: models count an image by up to 33 times what
+/// it is taken for. More than that, and than a window holds, cannot be.
+const BELIEVED: u64 = 50;
+
 /// A call that was let through. Dropped without an end, it only leaves.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
@@ -31,19 +35,20 @@ impl Permit<'_> {
         state.tokens.settle(now, self.taken, self.reserved, 0);
     }
 
-    /// The service answered; what it counted, if it did.
-    pub(crate) fn answered(self, usage: &Usage) {
+    /// The service answered; what it counted, if it did. True if that cannot be, for the first time.
+    pub(crate) fn answered(self, usage: &Usage) -> bool {
         let now = Instant::now();
         let mut state = self.governor.lock();
         state.room.answered(self.round, now - self.taken);
         state.requests.accepted(now);
-        self.settle(&mut state, now, usage);
+        let believed = self.settle(&mut state, now, usage);
         // Never back: taking deliveries anew costs each in hand a redelivery.
         let grown = tier(&state.room).saturating_sub(state.tier);
         state.tier += grown;
         if grown > 0 {
             self.governor.shared.tier.send_modify(|all| *all += grown);
         }
+        !believed && !std::mem::replace(&mut state.disbelieved, true)
     }
 
     /// The service refused the call as one too many. Gives how long it wants to be left alone if
@@ -67,16 +72,24 @@ impl Permit<'_> {
     }
 
     /// Corrects the estimate by what the service counted, pays for what was too little and takes
-    /// back what was too much.
+    /// back what was too much. False if no more than can be was paid for.
     #[expect(clippy::cast_precision_loss, reason = "tokens are far below 2^52")]
-    fn settle(&self, state: &mut State, now: Instant, usage: &Usage) {
+    fn settle(&self, state: &mut State, now: Instant, usage: &Usage) -> bool {
         let Demand { prompt, answer } = self.demand;
         if prompt == 0 || usage.input_tokens == 0 {
-            return;
+            return true;
         }
-        let counted = usage.input_tokens + answer;
-        state.tokens.settle(now, self.taken, self.reserved, counted);
-        let ratio = usage.input_tokens as f64 / prompt as f64;
+        let Some(room) = state.tokens.room() else {
+            return true;
+        };
+        let counted = usage.input_tokens.saturating_add(answer);
+        let used = counted.min(self.reserved.saturating_mul(BELIEVED).max(room));
+        state.tokens.settle(now, self.taken, self.reserved, used);
+        if used < counted {
+            return false;
+        }
+        let most = BELIEVED as f64;
+        let ratio = (usage.input_tokens as f64 / prompt as f64).clamp(1.0 / most, most);
         // Up at once and down slowly: too little is refused, too much only waits.
         let weight = if ratio > state.per_estimate {
             0.5
@@ -84,6 +97,7 @@ impl Permit<'_> {
             0.05
         };
         state.per_estimate += (ratio - state.per_estimate) * weight;
+        true
     }
 }
 

@@ -91,6 +91,11 @@ impl Quota {
         }
     }
 
+    /// Units that are due in a window of the service's; none without a quota.
+    pub(super) fn room(&self) -> Option<u64> {
+        self.pace.as_ref().map(Pace::room)
+    }
+
     pub(super) fn forget_unused(&mut self, until: Instant) {
         if let Some(pace) = &mut self.pace {
             pace.forget_unused(until);

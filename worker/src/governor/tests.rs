@@ -268,3 +268,41 @@ async fn what_is_not_sent_uses_up_neither_requests_nor_tokens() {
         assert!((6_800..=7_000).contains(&sent), "{sent} of 7000");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_cannot_be_stops_nothing_for_long() {
+    for counted in [10_000_000_000, u64::MAX] {
+        let governor = governor(Bounds {
+            tokens: Some(1_000_000.0 / 60.0),
+            ..OPEN
+        });
+        governor.share(1);
+        let demand = Demand {
+            prompt: 800,
+            answer: 200,
+        };
+        let answer = async |input_tokens| {
+            let permit = acquire(&governor, demand).await;
+            permit.answered(&Usage {
+                input_tokens,
+                ..Usage::default()
+            })
+        };
+        let begun = Instant::now();
+        let told = [
+            answer(counted).await,
+            answer(counted).await,
+            answer(800).await,
+        ];
+        assert_eq!(told, [true, false, false]);
+        let waited = begun.elapsed().as_secs();
+        assert!(waited < 180, "{waited} s");
+        let begun = Instant::now();
+        let mut calls = 0;
+        while begun.elapsed() < Duration::from_secs(240) {
+            answer(800).await;
+            calls += 1;
+        }
+        assert!(calls > 3 * 960, "{calls} in four minutes");
+    }
+}
