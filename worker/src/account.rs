@@ -9,7 +9,7 @@ use filefleet_shared::{
 
 use crate::{
     context::{Context, Lane},
-    governor::{LONGEST, Permit},
+    governor::{Heard, LONGEST, Permit},
     pool::Deployment,
     service::{Answer, CallError, Reply},
 };
@@ -18,16 +18,17 @@ use crate::{
 /// used.
 ///
 /// `continues` is true of a question for the result of a call that was counted when it was made;
-/// `paid` is for answers that were not the last of the call.
+/// `heard` is what answers said, and what those that were not the last of the call have cost.
 pub(crate) fn account(
     context: &Context,
     lane: &Lane,
-    (deployment, permit): (Deployment<'_>, Permit<'_>),
+    (deployment, mut permit): (Deployment<'_>, Permit<'_>),
     result: &Result<Reply, CallError>,
     continues: bool,
-    paid: &Usage,
+    heard: &Heard,
 ) -> Usage {
-    let used = used(result, continues, paid);
+    permit.hear(heard);
+    let used = used(result, continues, &heard.was_paid());
     if matches!(
         result,
         Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
@@ -38,7 +39,7 @@ pub(crate) fn account(
     if matches!(result, Err(CallError::RateLimited { .. })) {
         lane.stats.throttled.add(1);
     }
-    if !continues && is_unsent(result) {
+    if !continues && heard.answers() == 0 && is_unsent(result) {
         permit.unused();
     } else {
         judge(context, deployment, permit, result, &used);

@@ -176,17 +176,6 @@ impl Governor {
         self.lock().until.filter(|until| *until > Instant::now())
     }
 
-    /// Takes what the service says about its limits.
-    pub(crate) fn hear(&self, heard: &Heard) {
-        let Some((requests, tokens)) = heard.limits() else {
-            return;
-        };
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.requests.hear(requests, now);
-        state.tokens.hear(tokens, now);
-    }
-
     /// Lets a call through if that may be now.
     pub(crate) fn try_take(&self, now: Instant, demand: Demand) -> Try<'_> {
         let mut state = self.lock();
@@ -215,6 +204,7 @@ impl Governor {
                     taken: now,
                     demand,
                     reserved,
+                    requests: 1,
                 })
             }
         }

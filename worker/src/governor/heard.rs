@@ -1,6 +1,9 @@
 //! What a service says about its limits in the headers of its answers.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use filefleet_shared::wire::Usage;
 use reqwest::header::HeaderMap;
@@ -9,6 +12,7 @@ use reqwest::header::HeaderMap;
 #[derive(Debug, Default)]
 pub struct Heard {
     limits: Mutex<Option<Limits>>,
+    answers: AtomicU64,
     paid: Mutex<Usage>,
 }
 
@@ -16,11 +20,12 @@ pub struct Heard {
 type Limits = (Option<f64>, Option<f64>);
 
 impl Heard {
-    /// Notes what the headers of an answer say: `x-ratelimit-limit-requests` and
+    /// Notes an answer to a request of the call, good or bad, and what its headers say: `x-ratelimit-limit-requests` and
     /// `x-ratelimit-limit-tokens`, per minute.
     ///
     /// What is zero or negative says nothing: gateways that know no limit send it.
     pub fn read(&self, headers: &HeaderMap) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         let per_second = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
             let per_minute: f64 = value.trim().parse().ok()?;
@@ -44,6 +49,11 @@ impl Heard {
 
     pub(crate) fn was_paid(&self) -> Usage {
         *self.paid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests that were answered, as far as the service notes them.
+    pub(crate) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     pub(super) fn limits(&self) -> Option<Limits> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use filefleet_shared::wire::Usage;
 use tokio::time::Instant;
 
-use super::{ABSURD, Demand, Governor, LONGEST, NEWS, SHORTEST, State, UNNAMED, tier};
+use super::{ABSURD, Demand, Governor, Heard, LONGEST, NEWS, SHORTEST, State, UNNAMED, tier};
 
 /// So many times what was reserved can have been used: models count an image by up to 33 times what
 /// it is taken for. More than that, and than a window holds, cannot be.
@@ -19,12 +19,29 @@ pub(crate) struct Permit<'a> {
     pub(super) taken: Instant,
     pub(super) demand: Demand,
     pub(super) reserved: u64,
+    /// Requests that were counted for it.
+    pub(super) requests: u64,
 }
 
 impl Permit<'_> {
     /// Tokens that were reserved for the call; none where they are not counted.
     pub(crate) fn reserved(&self) -> u64 {
         self.reserved
+    }
+
+    /// Takes what the service says about its limits, and counts the requests beyond the first.
+    pub(crate) fn hear(&mut self, heard: &Heard) {
+        let now = Instant::now();
+        let mut state = self.governor.lock();
+        let requests = heard.answers().max(self.requests);
+        state
+            .requests
+            .settle(now, self.taken, self.requests, requests);
+        self.requests = requests;
+        if let Some((requests, tokens)) = heard.limits() {
+            state.requests.hear(requests, now);
+            state.tokens.hear(tokens, now);
+        }
     }
 
     /// Nothing was sent: what was taken is there for another call.
@@ -40,7 +57,7 @@ impl Permit<'_> {
         let now = Instant::now();
         let mut state = self.governor.lock();
         state.room.answered(self.round, now - self.taken);
-        state.requests.accepted(now);
+        state.requests.accepted(now, self.requests);
         let believed = self.settle(&mut state, now, usage);
         // Never back: taking deliveries anew costs each in hand a redelivery.
         let grown = tier(&state.room).saturating_sub(state.tier);
@@ -58,6 +75,7 @@ impl Permit<'_> {
         let wait = asked.filter(|asked| !asked.is_zero()).unwrap_or(UNNAMED);
         let wait = wait.min(ABSURD);
         let mut state = self.governor.lock();
+        state.requests.accepted(now, self.requests - 1);
         // Calls that were in flight at a refusal belong to the same loss.
         if state.lost[2].is_none_or(|lost| lost < self.taken) {
             state.lose(now);
@@ -82,7 +100,9 @@ impl Permit<'_> {
         let Some(room) = state.tokens.room() else {
             return true;
         };
-        let counted = usage.input_tokens.saturating_add(answer);
+        // Each request may have had so long an answer.
+        let answers = answer.saturating_mul(self.requests);
+        let counted = usage.input_tokens.saturating_add(answers);
         let used = counted.min(self.reserved.saturating_mul(BELIEVED).max(room));
         state.tokens.settle(now, self.taken, self.reserved, used);
         if used < counted {

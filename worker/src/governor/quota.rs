@@ -115,9 +115,11 @@ impl Quota {
         }
     }
 
-    /// The service has answered.
-    pub(super) fn accepted(&mut self, now: Instant) {
-        self.accepted.add(now);
+    /// The service has answered so many requests.
+    pub(super) fn accepted(&mut self, now: Instant, requests: u64) {
+        if requests > 0 {
+            self.accepted.add(now, requests);
+        }
     }
 
     /// Nobody wanted a call for so long.
@@ -183,14 +185,16 @@ impl Found {
 }
 
 impl Accepted {
-    fn add(&mut self, now: Instant) {
+    fn add(&mut self, now: Instant, requests: u64) {
         let since = *self.since.get_or_insert(now);
         let passed = now - since;
         if passed >= COUNTED {
             self.before = Some(f64::from(self.count) / passed.as_secs_f64());
             (self.since, self.count) = (Some(now), 0);
         }
-        self.count += 1;
+        self.count = self
+            .count
+            .saturating_add(u32::try_from(requests).unwrap_or(u32::MAX));
     }
 
     /// That there were no answers says nothing about the limit.

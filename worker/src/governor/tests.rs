@@ -158,9 +158,7 @@ async fn a_limit_that_the_service_names_counts_once_it_has_refused_a_call() {
     let name = reqwest::header::HeaderName::from_static("x-ratelimit-limit-requests");
     let value = reqwest::header::HeaderValue::from_static("3000");
     heard.read(&[(name, value)].into_iter().collect());
-    for deployment in governor.deployments() {
-        deployment.governor().hear(&heard);
-    }
+    acquire(&governor, Demand::default()).await.hear(&heard);
     let rate = async |seconds: u32| {
         let begun = Instant::now();
         let mut calls = 0u32;
@@ -305,4 +303,62 @@ async fn a_count_that_cannot_be_stops_nothing_for_long() {
         }
         assert!(calls > 3 * 960, "{calls} in four minutes");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_of_a_call_counts_for_the_quota_however_the_call_ends() {
+    let bounds = Bounds {
+        requests: Some(100.0),
+        ..OPEN
+    };
+    for fails in [false, true] {
+        let governor = governor(bounds);
+        governor.share(1);
+        let begun = Instant::now();
+        let mut requests = 0;
+        while begun.elapsed() < Duration::from_secs(20) {
+            let mut permit = acquire(&governor, Demand::default()).await;
+            let heard = Heard::default();
+            for _ in 0..5 {
+                heard.read(&reqwest::header::HeaderMap::new());
+            }
+            permit.hear(&heard);
+            if !fails {
+                permit.answered(&Usage::default());
+            }
+            requests += 5;
+        }
+        assert!((1_900..=2_000).contains(&requests), "{requests} of 2000");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_nobody_names_is_found_in_requests_not_in_calls() {
+    let governor = governor(Bounds {
+        in_flight: 64,
+        ..OPEN
+    });
+    let heard = Heard::default();
+    for _ in 0..4 {
+        heard.read(&reqwest::header::HeaderMap::new());
+    }
+    // 40 requests a second.
+    for _ in 0..100 {
+        let mut permit = acquire(&governor, Demand::default()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        permit.hear(&heard);
+        permit.answered(&Usage::default());
+    }
+    let mut permit = acquire(&governor, Demand::default()).await;
+    permit.hear(&heard);
+    permit.throttled(Some(Duration::from_millis(50)));
+    let begun = Instant::now();
+    let mut requests = 0;
+    while begun.elapsed() < Duration::from_secs(10) {
+        let mut permit = acquire(&governor, Demand::default()).await;
+        permit.hear(&heard);
+        permit.answered(&Usage::default());
+        requests += 4;
+    }
+    assert!((350..=450).contains(&requests), "{requests} of 400");
 }

@@ -90,13 +90,11 @@ impl Attempts<'_> {
                 let limit = humantime::format_duration(self.step.timeout);
                 Err(CallError::Timeout(format!("no answer within {limit}")))
             });
-        deployment.governor().hear(&heard);
         let took = begun.elapsed();
         self.call_ms = filefleet_shared::time::millis(took);
         let continues = self.message.continuation.is_some();
-        let paid = heard.was_paid();
         let ended = (deployment, permit);
-        let mut used = account(self.context, self.lane, ended, &result, continues, &paid);
+        let mut used = account(self.context, self.lane, ended, &result, continues, &heard);
         if result.is_ok() && self.is_repeated() {
             self.lane.retries.was_worth_it();
         }
