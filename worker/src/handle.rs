@@ -3,6 +3,7 @@
 mod call;
 mod file;
 mod journal;
+mod refused;
 mod scratch;
 mod told;
 mod way;
@@ -21,6 +22,7 @@ use self::{
     journal::Asking,
 };
 use crate::{
+    breaker::PauseKind,
     context::{Context, Lane},
     outcome::{self, Ended},
     pool::Deployment,
@@ -88,6 +90,8 @@ pub(crate) async fn handle(
         called: None,
         rerouted: 0,
         uncounted: false,
+        began: UnixMillis::now(),
+        refused: refused::before(&envelope.headers),
     };
     attempts.run().await
 }
@@ -191,6 +195,10 @@ struct Attempts<'a> {
     rerouted: usize,
     /// The last call cost no attempt, so to make it again is no repeat.
     uncounted: bool,
+    /// When the last call began.
+    began: UnixMillis,
+    /// It was refused as if every file were, first when it `started`.
+    refused: Option<PauseKind>,
 }
 
 impl<'a> Attempts<'a> {
@@ -272,7 +280,7 @@ impl<'a> Attempts<'a> {
         self.envelope.headers.attempt.saturating_add(self.counted)
     }
 
-    fn situation(&self, error: &CallError) -> Situation {
+    fn situation(&mut self, error: &CallError) -> Situation {
         tracing::debug!(
             run = %self.message.run, seq = self.message.seq, attempt = self.attempt(), %error,
             "call failed",
@@ -290,6 +298,7 @@ impl<'a> Attempts<'a> {
             timeout: self.step.timeout,
             accepted: self.message.continuation.is_some(),
             forgiven: self.forgives,
+            blame: self.blame(error),
         }
     }
 
@@ -325,6 +334,8 @@ impl<'a> Attempts<'a> {
 
     fn later(&self, delay: Duration, cause: &str) -> Verdict {
         self.lane.stats.put_off.add(1);
+        // What it was refused with stays known, whatever puts it off next.
+        let cause = self.refused.map_or(cause, |kind| kind.as_str());
         Verdict::Later(Later {
             delay,
             attempts: self.counted,
@@ -369,3 +380,6 @@ pub(crate) fn panicked(context: &Arc<Context>, envelope: &Envelope, what: &str) 
         Err(error) => undecodable(context, &error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Read first: [`consume`](self) (the loop), `handle` (one delivery), [`verdict`] (the table).
 
 mod account;
+mod blame;
 pub mod breaker;
 mod budget;
 mod call;
@@ -24,6 +25,7 @@ mod spill;
 pub mod verdict;
 mod worker;
 
+pub use blame::Blame;
 pub use budget::Budget;
 pub use call::Call;
 pub use context::{Counter, Stats, Throttles};

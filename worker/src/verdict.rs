@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::{breaker::PauseKind, retry::RetryPolicy, service::CallError};
+use crate::{blame::Blame, breaker::PauseKind, retry::RetryPolicy, service::CallError};
 
 /// Shortest time between two questions for the result of an operation.
 const POLL: Duration = Duration::from_secs(1);
 /// Longest time between two questions for the result of an operation.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
+/// Until a file is asked again of which nobody can tell yet whether only it is refused.
+const UNCLEAR: Duration = Duration::from_secs(5);
 
 /// What is known when a call has failed.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,8 @@ pub struct Situation {
     pub accepted: bool,
     /// The call was made to see whether its service is back: that it failed costs no attempt.
     pub forgiven: bool,
+    /// Whose fault it is, where the error could be every file's.
+    pub blame: Blame,
 }
 
 /// What to do about a failed call.
@@ -96,8 +100,13 @@ pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decisio
             delay: policy.wait(at.attempt),
         },
         CallError::Pending { retry_after } => return pending(*retry_after, at, policy),
-        CallError::Unauthorized(_) => return Decision::Pause(PauseKind::Unauthorized),
-        CallError::Misconfigured(_) => return Decision::Pause(PauseKind::Misconfigured),
+        CallError::Unauthorized(_) => {
+            return refused(PauseKind::Unauthorized, error, at, policy);
+        }
+        CallError::Misconfigured(_) => {
+            return refused(PauseKind::Misconfigured, error, at, policy);
+        }
+        // An account without money is no file's fault, whatever was answered before.
         CallError::QuotaExhausted(_) => return Decision::Pause(PauseKind::QuotaExhausted),
         CallError::Rejected { cause, detail, .. } => {
             return Decision::Fail {
@@ -111,6 +120,28 @@ pub fn decide(error: &CallError, at: Situation, policy: &RetryPolicy) -> Decisio
         ..row
     };
     place(&row, error, at, policy)
+}
+
+/// What could be every file's pauses the service, unless others are answered meanwhile: a gateway
+/// may refuse one file for what is in it, or a path may be wrong for one.
+fn refused(kind: PauseKind, error: &CallError, at: Situation, policy: &RetryPolicy) -> Decision {
+    let cause = kind.as_str();
+    match at.blame {
+        Blame::Service => Decision::Pause(kind),
+        Blame::Unclear => Decision::PutOff(Wait {
+            delay: UNCLEAR,
+            counted: false,
+            cause,
+        }),
+        Blame::File => {
+            let row = Row {
+                cause,
+                counted: true,
+                delay: policy.wait(at.attempt),
+            };
+            place(&row, error, at, policy)
+        }
+    }
 }
 
 /// An operation that is not finished waits in the broker: holding deliveries would bound how many

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use filefleet_shared::{broker::Verdict, wire::Usage};
+use filefleet_shared::{broker::Verdict, time::UnixMillis, wire::Usage};
 use tokio::time::Instant;
 
 use super::{Attempts, SOON, told::Made};
@@ -82,6 +82,7 @@ impl Attempts<'_> {
         self.called = Some(deployment);
         self.forgives = deployment.circuit().forgives();
         let (begun, reserved) = (Instant::now(), permit.reserved());
+        self.began = UnixMillis::now();
         self.lane.stats.calls.add(1);
         let (service, price) = self.step.at(deployment.place);
         let result = tokio::time::timeout(self.step.timeout, service.call(input))
@@ -93,6 +94,7 @@ impl Attempts<'_> {
         let took = begun.elapsed();
         self.call_ms = filefleet_shared::time::millis(took);
         let continues = self.message.continuation.is_some();
+        self.note(&result);
         let ended = (deployment, permit);
         let mut used = account(self.context, self.lane, ended, &result, continues, &heard);
         if result.is_ok() && self.is_repeated() {

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{BuildError, Condition, Identity, Service, catalog::Access};
 use crate::{
+    blame::Record,
     config::{DeploymentConfig, Price, ServiceConfig, StepConfig},
     retry::RetryPolicy,
 };
@@ -36,6 +37,8 @@ pub struct BoundStep {
     pub price: Price,
     /// What else can be called, by the places of the service's deployments after the first.
     pub(crate) others: Vec<(Arc<dyn Service>, Price)>,
+    /// What calls and questions for results came to at each place.
+    pub(crate) records: Arc<[[Record; 2]]>,
 }
 
 impl BoundStep {
@@ -45,6 +48,12 @@ impl BoundStep {
             .checked_sub(1)
             .and_then(|other| self.others.get(other));
         other.map_or((&*self.call, &self.price), |(call, price)| (&**call, price))
+    }
+
+    /// What its calls, or its questions for results, came to at a deployment of its service.
+    pub(crate) fn record(&self, place: usize, continues: bool) -> Option<&Record> {
+        let [calls, questions] = self.records.get(place)?;
+        Some(if continues { questions } else { calls })
     }
 }
 
@@ -116,6 +125,7 @@ pub(super) fn bind(
         call,
         price,
         others: calls.collect(),
+        records: places.iter().map(|_| Default::default()).collect(),
     })
 }
 

@@ -133,6 +133,15 @@ impl Catalog {
         })
     }
 
+    /// The same, with this in place of every service.
+    #[cfg(test)]
+    pub(crate) fn calling(mut self, call: &Arc<dyn Service>) -> Self {
+        for step in self.pipelines.values_mut().flatten() {
+            step.call = call.clone();
+        }
+        self
+    }
+
     /// The step of this name, if the configuration has it.
     #[must_use]
     pub fn step(&self, pipeline: &str, step: &str) -> Option<&BoundStep> {

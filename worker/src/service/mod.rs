@@ -151,10 +151,11 @@ pub enum CallError {
         /// What the service asked for, as it said it.
         retry_after: Option<Duration>,
     },
-    /// Key refused (401, 403): every file would fail, so the service is paused.
+    /// Key refused (401, 403): every file would fail, so the service is paused, unless other files
+    /// are answered meanwhile.
     #[error("unauthorized: {0}")]
     Unauthorized(String),
-    /// Model, deployment or path does not exist: every file would fail, so the service is paused.
+    /// Model, deployment or path does not exist: as with a key.
     #[error("misconfigured: {0}")]
     Misconfigured(String),
     /// No money left (402, `insufficient_quota`): every file would fail, so the service is paused.

@@ -27,6 +27,7 @@ fn first() -> Situation {
         timeout: MINUTE,
         accepted: false,
         forgiven: false,
+        blame: Blame::Service,
     }
 }
 
@@ -156,6 +157,29 @@ fn every_error_has_its_row_on_the_first_and_on_the_last_attempt() {
             at_last,
             "{error}, last attempt"
         );
+    }
+}
+
+#[test]
+fn a_refusal_that_is_the_files_own_costs_attempts_and_an_unclear_one_pauses_nothing() {
+    let blamed = |blame, attempt| Situation {
+        blame,
+        attempt,
+        ..first()
+    };
+    for (error, cause) in [
+        (CallError::Unauthorized(text()), "unauthorized"),
+        (CallError::Misconfigured(text()), "misconfigured"),
+    ] {
+        let decided = |at| words(&decide(&error, at, &policy()));
+        assert_eq!(decided(blamed(Blame::Unclear, 3)), "put off free");
+        assert_eq!(decided(blamed(Blame::File, 1)), "hold counted");
+        assert_eq!(decided(blamed(Blame::File, 3)), format!("fail {cause}"));
+    }
+    let money = CallError::QuotaExhausted(text());
+    for blame in [Blame::Unclear, Blame::File] {
+        let decided = words(&decide(&money, blamed(blame, 3), &policy()));
+        assert_eq!(decided, "pause quota_exhausted");
     }
 }
 

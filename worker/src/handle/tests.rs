@@ -1,0 +1,4 @@
+//! Deliveries of a step whose service does what the test says.
+
+mod refused;
+mod stand;

@@ -1,0 +1,200 @@
+//! A worker's part that handles deliveries, without a broker.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use filefleet_shared::{
+    broker::{Headers, Message},
+    files::Roots,
+    wire::{FileRef, Outcome, RunId, TaskId},
+};
+use serde_json::Value;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::super::*;
+use crate::{
+    breaker::Breaker,
+    config::Config,
+    context::Stats,
+    pool::Pool,
+    retry::RetryBudget,
+    service::{Answer, Catalog, CatalogOptions, Service, StepInput},
+};
+
+/// What a call comes to, by the key of its file.
+type Answers = dyn Fn(&str) -> Result<Reply, CallError> + Send + Sync;
+
+/// A service that does what it is told, in no time.
+pub(super) struct Told {
+    answers: Box<Answers>,
+    /// The files it was called for.
+    pub(super) calls: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Service for Told {
+    async fn call(&self, input: StepInput<'_>) -> Result<Reply, CallError> {
+        let key = &input.message.file.key;
+        self.calls.lock().unwrap().push(key.clone());
+        // Calls are told apart by when they begin.
+        let now = UnixMillis::now();
+        while UnixMillis::now() == now {
+            tokio::task::yield_now().await;
+        }
+        (self.answers)(key)
+    }
+
+    fn needs_content(&self) -> bool {
+        false
+    }
+}
+
+/// One worker with one service.
+pub(super) struct Stand {
+    pub(super) context: Context,
+    pub(super) lane: Lane,
+    pub(super) service: Arc<Told>,
+    pub(super) draining: watch::Sender<bool>,
+    pub(super) run: RunId,
+}
+
+impl Stand {
+    /// `limits` are keys of the service in the configuration.
+    pub(super) fn new(
+        limits: &str,
+        answers: impl Fn(&str) -> Result<Reply, CallError> + Send + Sync + 'static,
+    ) -> Self {
+        let text = format!(
+            "[service.s]\nkind = \"http\"\nendpoint = \"http://127.0.0.1:9\"\n{limits}\n\
+             [[pipeline.p]]\nname = \"ask\"\nservice = \"s\"\nrequest = {{ text = \"{{{{ file.key }}}}\" }}\n"
+        );
+        let config = Config::parse("test.toml", &text).expect("a configuration");
+        let service = Arc::new(Told {
+            answers: Box::new(answers),
+            calls: Mutex::default(),
+        });
+        let call: Arc<dyn Service> = service.clone();
+        let catalog = Catalog::build(&config, &CatalogOptions::default()).expect("a catalog");
+        let catalog = catalog.calling(&call);
+        Self {
+            lane: lane(&catalog),
+            context: context(catalog),
+            service,
+            draining: watch::Sender::new(false),
+            run: RunId::mint(),
+        }
+    }
+
+    /// The first delivery of a file.
+    pub(super) fn envelope(&self, key: &str) -> Envelope {
+        let task = TaskId {
+            run: self.run,
+            seq: 0,
+        };
+        let file = FileRef {
+            root: "inbox".to_owned(),
+            key: key.to_owned(),
+            key_bytes: None,
+            size: 5,
+            modified: None,
+            etag: None,
+            media_type: "text/plain".to_owned(),
+        };
+        let message = StepMessage::first(task, "p", "ask", file);
+        Envelope {
+            id: message.message_id(),
+            queue: Queue::Work("s".to_owned()),
+            headers: Headers::default(),
+            body: wire::encode(&message).expect("a message"),
+            deliveries: 1,
+        }
+    }
+
+    pub(super) async fn handle(&self, envelope: &Envelope) -> Verdict {
+        handle(
+            &self.context,
+            &self.lane,
+            envelope,
+            self.draining.subscribe(),
+        )
+        .await
+    }
+
+    /// Handles a delivery that is put off; gives it as it comes back.
+    pub(super) async fn put_off(&self, envelope: &Envelope) -> Envelope {
+        match self.handle(envelope).await {
+            Verdict::Later(later) => Envelope {
+                headers: envelope.headers.put_off(&later, UnixMillis::now()),
+                ..envelope.clone()
+            },
+            other => panic!("not put off: {other:?}"),
+        }
+    }
+
+    pub(super) fn paused(&self) -> Option<PauseKind> {
+        let pause = self.lane.breaker.watch();
+        let pause = pause.borrow();
+        pause.as_ref().map(|pause| pause.kind)
+    }
+}
+
+/// The outcome of a file, from the verdict that ends it.
+pub(super) fn outcome(verdict: &Verdict) -> Outcome {
+    let messages: &[Message] = match verdict {
+        Verdict::Done(messages) => messages,
+        Verdict::Dead(dead) => &dead.publish,
+        other => panic!("not ended: {other:?}"),
+    };
+    wire::decode(&messages[0].body).expect("an outcome")
+}
+
+/// An answer that says nothing.
+#[expect(clippy::unnecessary_wraps, reason = "what a service gives")]
+pub(super) fn fine() -> Result<Reply, CallError> {
+    let usage = Usage {
+        calls: 1,
+        ..Usage::default()
+    };
+    let output = Value::Null;
+    Ok(Answer { output, usage }.into())
+}
+
+fn lane(catalog: &Catalog) -> Lane {
+    let limits = catalog.services().next().expect("a service");
+    let breaker = Arc::new(Breaker::new(vec!["s".to_owned()]));
+    let bounds = limits
+        .deployments
+        .iter()
+        .map(|limits| (limits, limits.calls));
+    let lane = Lane {
+        name: "s".to_owned(),
+        calls: Pool::new("s", bounds, breaker.clone()),
+        retries: RetryBudget::new(0.1),
+        consuming: watch::Sender::new(true),
+        breaker,
+        stats: Arc::new(Stats::default()),
+    };
+    lane.calls.share(1);
+    lane
+}
+
+fn context(catalog: Catalog) -> Context {
+    Context {
+        worker: "w".to_owned(),
+        catalog,
+        roots: Arc::new(Roots::default()),
+        scratch: None,
+        journal: None,
+        retry: RetryPolicy::default(),
+        bytes: Semaphore::new(16),
+        bytes_total: 16,
+        output_bytes: Semaphore::new(16),
+        hold_budget: Duration::from_secs(1620),
+        quarantine_after: 2,
+        dead_after: 3,
+        budget: Arc::default(),
+        calls: None,
+        announce: mpsc::channel(8).0,
+        complete: watch::Sender::default(),
+    }
+}
