@@ -6,6 +6,7 @@ use filefleet_shared::{
     time::UnixMillis,
     wire::{ControlRecord, Throttled, Usage, VERSION},
 };
+use tokio::time::Instant;
 
 use crate::{
     context::{Context, Lane},
@@ -14,21 +15,30 @@ use crate::{
     service::{Answer, CallError, Reply},
 };
 
+/// A call that has ended.
+#[derive(Debug)]
+pub(crate) struct Ending<'a> {
+    /// Where it went.
+    pub(crate) deployment: Deployment<'a>,
+    pub(crate) permit: Permit<'a>,
+    pub(crate) began: Instant,
+    /// It asked for the result of a call that was counted when it was made.
+    pub(crate) continues: bool,
+}
+
 /// Tells the deployment's breaker and governor, and the lane's counters, how a call ended; what it
 /// used.
 ///
-/// `continues` is true of a question for the result of a call that was counted when it was made;
 /// `heard` is what answers said, and what those that were not the last of the call have cost.
 pub(crate) fn account(
     context: &Context,
     lane: &Lane,
-    (deployment, mut permit): (Deployment<'_>, Permit<'_>),
+    mut ending: Ending<'_>,
     result: &Result<Reply, CallError>,
-    continues: bool,
     heard: &Heard,
 ) -> Usage {
-    permit.hear(heard);
-    let used = used(result, continues, &heard.was_paid());
+    ending.permit.hear(heard);
+    let used = used(result, ending.continues, &heard.was_paid());
     if matches!(
         result,
         Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
@@ -39,10 +49,10 @@ pub(crate) fn account(
     if matches!(result, Err(CallError::RateLimited { .. })) {
         lane.stats.throttled.add(1);
     }
-    if !continues && heard.answers() == 0 && is_unsent(result) {
-        permit.unused();
+    if !ending.continues && heard.answers() == 0 && is_unsent(result) {
+        ending.permit.unused();
     } else {
-        judge(context, deployment, permit, result, &used);
+        judge(context, ending, result, &used);
     }
     // The one was counted when it was made.
     lane.stats.calls.add(used.calls.saturating_sub(1));
@@ -105,13 +115,8 @@ fn is_unsent(result: &Result<Reply, CallError>) -> bool {
     }
 }
 
-fn judge(
-    context: &Context,
-    deployment: Deployment<'_>,
-    permit: Permit<'_>,
-    result: &Result<Reply, CallError>,
-    used: &Usage,
-) {
+fn judge(context: &Context, ending: Ending<'_>, result: &Result<Reply, CallError>, used: &Usage) {
+    let deployment = ending.deployment;
     let circuit = deployment.circuit();
     match result {
         Err(CallError::RateLimited {
@@ -119,14 +124,14 @@ fn judge(
             detail,
         }) => {
             let asked = retry_after.map(|asked| asked.min(context.retry.cap));
-            throttled(context, deployment, permit, asked, detail);
+            throttled(context, ending, asked, detail);
         }
         // Nothing was sent: the continuation names no operation.
         Err(CallError::Rejected { usage, .. }) if usage.calls == 0 => {}
         Ok(_) | Err(CallError::Rejected { .. } | CallError::Pending { .. }) => {
             // Before the permit lets another call in.
-            circuit.answered();
-            if permit.answered(used) {
+            circuit.answered(ending.began);
+            if ending.permit.answered(used) {
                 tracing::warn!(
                     service = deployment.name(),
                     input_tokens = used.input_tokens,
@@ -147,13 +152,13 @@ fn judge(
 }
 
 /// The service wants to be left alone: all workers should know if it is for long.
-fn throttled(
-    context: &Context,
-    deployment: Deployment<'_>,
-    permit: Permit<'_>,
-    asked: Option<Duration>,
-    detail: &str,
-) {
+fn throttled(context: &Context, ending: Ending<'_>, asked: Option<Duration>, detail: &str) {
+    let Ending {
+        deployment,
+        permit,
+        began,
+        ..
+    } = ending;
     if let Some(wait) = permit.throttled(asked) {
         let now = UnixMillis::now();
         let record = ControlRecord::Throttled(Throttled {
@@ -173,7 +178,7 @@ fn throttled(
     }
     match asked.filter(|asked| *asked > LONGEST) {
         Some(wait) => deployment.circuit().throttled(wait, detail),
-        None => deployment.circuit().answered(),
+        None => deployment.circuit().answered(began),
     }
 }
 

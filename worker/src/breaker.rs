@@ -92,6 +92,8 @@ struct State {
     trips: u32,
     answered: bool,
     pause: Option<Pause>,
+    /// When its pause was last found right.
+    tripped: Option<Instant>,
 }
 
 /// One deployment's part of a [`Breaker`].
@@ -114,6 +116,7 @@ impl Breaker {
             trips: 0,
             answered: false,
             pause: None,
+            tripped: None,
         };
         Self {
             states: Mutex::new(deployments.into_iter().map(state).collect()),
@@ -192,13 +195,16 @@ impl Circuit<'_> {
             .unwrap_or_default()
     }
 
-    /// It answered a call, well or badly: it is there, and takes the key.
-    pub fn answered(self) {
+    /// It answered a call that began then, well or badly: it is there, and takes the key.
+    pub fn answered(self, began: Instant) {
         self.change(|state| {
+            state.answered = true;
+            if state.outlasts(began) {
+                return;
+            }
             state.unreachable = 0;
             state.failed = 0;
             state.trips = 0;
-            state.answered = true;
             if state.pause.take().is_some() {
                 tracing::info!(service = %state.name, "service resumed");
             }
@@ -253,7 +259,11 @@ impl Circuit<'_> {
 
 impl State {
     fn trip(&mut self, now: Instant, kind: PauseKind, detail: &str, asked: Option<Duration>) {
-        if self.pause.as_ref().is_some_and(|pause| pause.until > now) {
+        if let Some(pause) = self.pause.as_mut().filter(|pause| pause.until > now) {
+            // Of several times it asked for, the longest counts.
+            if let (PauseKind::Throttled, Some(asked)) = (pause.kind, asked) {
+                pause.until = pause.until.max(now + asked);
+            }
             return;
         }
         self.trips = self.trips.saturating_add(1);
@@ -275,6 +285,15 @@ impl State {
             until: now + delay,
             answered_before: self.answered,
         });
+        self.tripped = Some(now);
+    }
+
+    /// Whether its pause goes on after an answer to a call that began then. One from before says
+    /// nothing of a key, and shortens no time that the service has asked for.
+    fn outlasts(&self, began: Instant) -> bool {
+        let before = self.tripped.is_some_and(|tripped| began <= tripped);
+        let lasts = |pause: &Pause| pause.kind.needs_a_person() || Instant::now() < pause.until;
+        before && self.pause.as_ref().is_some_and(lasts)
     }
 
     fn report(&self, kind: PauseKind, detail: &str, asked: Option<Duration>) {

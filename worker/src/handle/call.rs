@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Attempts, SOON, told::Made};
 use crate::{
-    account::account,
+    account::{Ending, account},
     pool::Paused,
     service::{CallError, Demand, Heard, Reply, StepInput},
 };
@@ -95,8 +95,13 @@ impl Attempts<'_> {
         self.call_ms = filefleet_shared::time::millis(took);
         let continues = self.message.continuation.is_some();
         self.note(&result);
-        let ended = (deployment, permit);
-        let mut used = account(self.context, self.lane, ended, &result, continues, &heard);
+        let ending = Ending {
+            deployment,
+            permit,
+            began: begun,
+            continues,
+        };
+        let mut used = account(self.context, self.lane, ending, &result, &heard);
         if result.is_ok() && self.is_repeated() {
             self.lane.retries.was_worth_it();
         }

@@ -130,7 +130,7 @@ async fn a_paused_deployment_gets_one_call_to_see_whether_it_is_back() {
     assert_eq!(first.name(), "gpt/a");
     let (second, _permit) = pool.acquire(Demand::default(), None).await.expect("open");
     assert_eq!(second.name(), "gpt/b");
-    first.circuit().answered();
+    first.circuit().answered(Instant::now());
     drop(probe);
     assert_eq!(
         spread(&pool, 1).await.keys().collect::<Vec<_>>(),
@@ -190,7 +190,7 @@ async fn what_was_not_called_in_a_pause_is_not_made_up_for_after_it() {
     let mut calls = 0;
     while begun.elapsed() < Duration::from_millis(100) {
         let (deployment, permit) = pool.acquire(Demand::default(), None).await.expect("open");
-        deployment.circuit().answered();
+        deployment.circuit().answered(Instant::now());
         permit.answered(&Usage::default());
         calls += 1;
     }

@@ -24,7 +24,10 @@ use crate::{
 /// What a call comes to, by the key of its file.
 type Answers = dyn Fn(&str) -> Result<Reply, CallError> + Send + Sync;
 
-/// A service that does what it is told, in no time.
+/// How long calls take for files whose keys begin with `slow`.
+pub(super) const SLOW: Duration = Duration::from_secs(10);
+
+/// A service that does what it is told, in no time but for [`SLOW`] files.
 pub(super) struct Told {
     answers: Box<Answers>,
     /// The files it was called for.
@@ -40,6 +43,9 @@ impl Service for Told {
         let now = UnixMillis::now();
         while UnixMillis::now() == now {
             tokio::task::yield_now().await;
+        }
+        if key.starts_with("slow") {
+            tokio::time::sleep(SLOW).await;
         }
         (self.answers)(key)
     }

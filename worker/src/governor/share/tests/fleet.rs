@@ -154,8 +154,9 @@ impl Fleet {
             loop {
                 match calling.calls.acquire(Demand::default(), None).await {
                     Ok((deployment, permit)) => {
-                        calls.lock().unwrap().push(Instant::now());
-                        deployment.circuit().answered();
+                        let now = Instant::now();
+                        calls.lock().unwrap().push(now);
+                        deployment.circuit().answered(now);
                         permit.answered(&Usage::default());
                     }
                     Err(paused) => sleep_until(paused.until).await,
