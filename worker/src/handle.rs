@@ -33,7 +33,7 @@ use crate::{
 
 /// How soon a step comes back that a paused service or a drain sent away: the lane holds it.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon a step comes back that may not be repeated yet.
+/// How soon a step comes back that may not be repeated yet, or that others were before for long.
 const CROWDED: Duration = Duration::from_secs(5);
 /// How soon a step comes back that this worker's configuration does not know.
 const UNKNOWN: Duration = Duration::from_secs(15);
@@ -237,6 +237,7 @@ impl<'a> Attempts<'a> {
                 }
                 Called::NotStarted => return self.later(SOON, "draining"),
                 Called::Paused(wait) => return self.later(wait, "paused"),
+                Called::Crowded => return self.later(CROWDED, "crowded"),
             };
             let error = match self.reroute(error) {
                 Rerouted::AtOnce => continue,
@@ -268,6 +269,12 @@ impl<'a> Attempts<'a> {
 
     fn retry(&self) -> &RetryPolicy {
         self.step.retry.as_ref().unwrap_or(&self.context.retry)
+    }
+
+    /// When a call has to begin to end while the delivery may be held; none if that is for ever.
+    fn latest(&self) -> Option<Instant> {
+        let waiting = self.context.hold_budget.saturating_sub(self.step.timeout);
+        self.taken.checked_add(waiting)
     }
 
     /// A call that has failed before. One that was throttled, or that goes on, is none.
@@ -365,6 +372,14 @@ impl<'a> Attempts<'a> {
             ..self.ended()
         };
         outcome::failed(self.context, self.message, &self.envelope.headers, ended)
+    }
+}
+
+/// What comes in time; none if it does not.
+async fn in_time<T>(latest: Option<Instant>, coming: impl Future<Output = T>) -> Option<T> {
+    match latest {
+        Some(latest) => tokio::time::timeout_at(latest, coming).await.ok(),
+        None => Some(coming.await),
     }
 }
 

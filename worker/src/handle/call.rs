@@ -6,7 +6,7 @@ use bytes::Bytes;
 use filefleet_shared::{broker::Verdict, time::UnixMillis, wire::Usage};
 use tokio::time::Instant;
 
-use super::{Attempts, SOON, told::Made};
+use super::{Attempts, SOON, in_time, told::Made};
 use crate::{
     account::{Ending, account},
     pool::Paused,
@@ -23,6 +23,8 @@ pub(super) enum Called {
     NotStarted,
     /// All that could be called is paused: to be tried again after so long.
     Paused(Duration),
+    /// Others were before it for as long as the delivery may be held.
+    Crowded,
 }
 
 pub(super) enum Rerouted {
@@ -66,14 +68,16 @@ impl Attempts<'_> {
             true => self.step.call.demand(&input),
             false => Demand::default(),
         };
+        let waiting = in_time(self.latest(), self.lane.calls.acquire(demand, self.place));
         let let_through = tokio::select! {
             biased;
             _ = self.draining.wait_for(|draining| *draining) => return Called::NotStarted,
-            let_through = self.lane.calls.acquire(demand, self.place) => let_through,
+            let_through = waiting => let_through,
         };
         let (deployment, permit) = match let_through {
-            Ok(let_through) => let_through,
-            Err(paused) => return Called::Paused(self.pause(paused)),
+            Some(Ok(let_through)) => let_through,
+            Some(Err(paused)) => return Called::Paused(self.pause(paused)),
+            None => return Called::Crowded,
         };
         if self.context.budget.is_over() {
             permit.unused();

@@ -2,7 +2,7 @@
 
 use filefleet_shared::{broker::Verdict, time::UnixMillis};
 
-use super::{Attempts, SOON};
+use super::{Attempts, CROWDED, SOON, in_time};
 use crate::input::{self, Loaded};
 
 impl<'a> Attempts<'a> {
@@ -11,9 +11,12 @@ impl<'a> Attempts<'a> {
         if !self.step.call.needs_content() || self.message.continuation.is_some() {
             return Ok(Loaded::default());
         }
-        let error = match input::load(self.context, self.step, &self.message.file).await {
-            Ok(loaded) => return Ok(loaded),
-            Err(error) => error,
+        let load = input::load(self.context, self.step, &self.message.file);
+        let error = match in_time(self.latest(), load).await {
+            Some(Ok(loaded)) => return Ok(loaded),
+            Some(Err(error)) => error,
+            // Others had the memory, or the store took too long.
+            None => return Err(Box::new(self.later(CROWDED, "crowded"))),
         };
         let may_pass = error.may_pass() && self.attempt() < self.retry().attempts;
         if error.is_away() || may_pass {

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Attempts, SOON, UNKNOWN};
+use super::{Attempts, CROWDED, SOON, UNKNOWN, in_time};
 use crate::{
     input, outcome,
     route::{self, Way},
@@ -39,8 +39,11 @@ impl<'a> Attempts<'a> {
         let bytes = self.message.stored.values().map(|stored| stored.bytes);
         let bytes = bytes.fold(0, u64::saturating_add);
         let share = input::units(bytes).min(self.context.bytes_total);
-        let Ok(budget) = self.context.output_bytes.acquire_many(share).await else {
-            return Err(Box::new(self.later(SOON, "closing")));
+        let waiting = self.context.output_bytes.acquire_many(share);
+        let budget = match in_time(self.latest(), waiting).await {
+            Some(Ok(budget)) => budget,
+            Some(Err(_)) => return Err(Box::new(self.later(SOON, "closing"))),
+            None => return Err(Box::new(self.later(CROWDED, "crowded"))),
         };
         let spill = self.context.scratch.as_ref();
         let mut whole = self.message.clone();

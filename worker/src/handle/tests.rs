@@ -1,5 +1,6 @@
 //! Deliveries of a step whose service does what the test says.
 
+mod crowded;
 mod refused;
 mod stand;
 mod throttled;

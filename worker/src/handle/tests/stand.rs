@@ -1,6 +1,9 @@
 //! A worker's part that handles deliveries, without a broker.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use filefleet_shared::{
@@ -30,6 +33,7 @@ pub(super) const SLOW: Duration = Duration::from_secs(10);
 /// A service that does what it is told, in no time but for [`SLOW`] files.
 pub(super) struct Told {
     answers: Box<Answers>,
+    pub(super) needs_files: AtomicBool,
     /// The files it was called for.
     pub(super) calls: Mutex<Vec<String>>,
 }
@@ -51,7 +55,7 @@ impl Service for Told {
     }
 
     fn needs_content(&self) -> bool {
-        false
+        self.needs_files.load(Ordering::SeqCst)
     }
 }
 
@@ -77,6 +81,7 @@ impl Stand {
         let config = Config::parse("test.toml", &text).expect("a configuration");
         let service = Arc::new(Told {
             answers: Box::new(answers),
+            needs_files: AtomicBool::new(false),
             calls: Mutex::default(),
         });
         let call: Arc<dyn Service> = service.clone();
