@@ -1,6 +1,7 @@
 //! Deliveries of a step whose service does what the test says.
 
 mod crowded;
+mod paid;
 mod refused;
 mod stand;
 mod throttled;

@@ -69,24 +69,36 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// `limits` are keys of the service in the configuration.
+    /// Its service does what it is told; `limits` are keys of it in the configuration.
     pub(super) fn new(
         limits: &str,
         answers: impl Fn(&str) -> Result<Reply, CallError> + Send + Sync + 'static,
     ) -> Self {
         let text = format!(
             "[service.s]\nkind = \"http\"\nendpoint = \"http://127.0.0.1:9\"\n{limits}\n\
-             [[pipeline.p]]\nname = \"ask\"\nservice = \"s\"\nrequest = {{ text = \"{{{{ file.key }}}}\" }}\n"
+             [[pipeline.p]]\nname = \"ask\"\nservice = \"s\"\n\
+             request = {{ text = \"{{{{ file.key }}}}\" }}\n"
         );
-        let config = Config::parse("test.toml", &text).expect("a configuration");
         let service = Arc::new(Told {
             answers: Box::new(answers),
             needs_files: AtomicBool::new(false),
             calls: Mutex::default(),
         });
         let call: Arc<dyn Service> = service.clone();
-        let catalog = Catalog::build(&config, &CatalogOptions::default()).expect("a catalog");
-        let catalog = catalog.calling(&call);
+        Self::of(catalog(&text).calling(&call), service)
+    }
+
+    /// Its service is the one that the configuration says.
+    pub(super) fn configured(text: &str) -> Self {
+        let nobody = Told {
+            answers: Box::new(|_| fine()),
+            needs_files: AtomicBool::new(false),
+            calls: Mutex::default(),
+        };
+        Self::of(catalog(text), Arc::new(nobody))
+    }
+
+    fn of(catalog: Catalog, service: Arc<Told>) -> Self {
         Self {
             lane: lane(&catalog),
             context: context(catalog),
@@ -168,6 +180,11 @@ pub(super) fn fine() -> Result<Reply, CallError> {
     };
     let output = Value::Null;
     Ok(Answer { output, usage }.into())
+}
+
+fn catalog(text: &str) -> Catalog {
+    let config = Config::parse("test.toml", text).expect("a configuration");
+    Catalog::build(&config, &CatalogOptions::default()).expect("a catalog")
 }
 
 fn lane(catalog: &Catalog) -> Lane {

@@ -13,6 +13,7 @@ mod schema;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use filefleet_shared::wire::Usage;
 use reqwest::header::{HeaderValue, InvalidHeaderValue};
 
 use super::{
@@ -210,6 +211,15 @@ impl Chat {
     }
 }
 
+/// What answers have cost of which the last may still be found to be none: who fails then counts
+/// one call for it.
+fn but_the_last(paid: Usage) -> Usage {
+    Usage {
+        calls: paid.calls.saturating_sub(1),
+        ..paid
+    }
+}
+
 /// What is asked about one file.
 struct Question<'a> {
     system: Option<String>,
@@ -224,7 +234,10 @@ impl Service for Chat {
         let body = self.body(&question, None)?;
         let said = self.ask(body, task(input.message), input.heard).await?;
         let answer = match self.config.schema.as_deref() {
-            None => said.answer(self.config.json)?,
+            None => {
+                input.heard.paid(but_the_last(said.usage));
+                said.answer(self.config.json)?
+            }
             Some(schema) => match said.structured(schema) {
                 Ok(answer) => answer,
                 Err(why) => {

@@ -10,7 +10,7 @@ use reqwest::header::InvalidHeaderValue;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Access, BYTES_PER_TOKEN, door::Door};
+use super::{Access, BYTES_PER_TOKEN, but_the_last, door::Door};
 use crate::service::{
     Answer, CallError, Demand, Identity, Prompt, Reply, Service, StepInput,
     chunk::{Chunk, Chunking, chunks},
@@ -150,14 +150,20 @@ impl Service for Embed {
         let mut model = None;
         let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(chunks.len());
         for part in requests(&chunks) {
-            let embedded = self.request(&texts[part], &input).await?;
+            // What was paid before counts whatever becomes of this one.
+            input.heard.paid(usage);
+            let embedded = self.request(&texts[part], &input).await;
+            let embedded = embedded.map_err(|error| error.after(&usage))?;
             usage.calls += 1;
             usage.input_tokens += embedded.tokens;
             model = model.or(embedded.model);
             vectors.extend(embedded.vectors);
         }
         let model = model.unwrap_or_else(|| self.config.model.clone());
-        let output = apart(move || describe(&model, &text, &chunks, vectors)).await??;
+        input.heard.paid(but_the_last(usage));
+        let output = apart(move || describe(&model, &text, &chunks, vectors)).await;
+        let output = output.and_then(|described| described);
+        let output = output.map_err(|error| error.after(&usage))?;
         Ok(Answer { output, usage }.into())
     }
 
