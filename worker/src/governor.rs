@@ -186,7 +186,10 @@ impl Governor {
         if state.room.free() == 0 {
             return Try::Blocked;
         }
-        let reserved = state.tokens_of(demand);
+        let estimated = state.tokens_of(demand);
+        // What no minute has room for is let through when one is empty: the service decides.
+        let most = state.tokens.in_a_minute().unwrap_or(u64::MAX);
+        let reserved = estimated.min(most);
         let ready = [
             state.requests.ready_at(now, 1),
             state.tokens.ready_at(now, reserved),
@@ -204,6 +207,7 @@ impl Governor {
                     taken: now,
                     demand,
                     reserved,
+                    too_large: (estimated > most).then_some((estimated, most)),
                     requests: 1,
                 })
             }

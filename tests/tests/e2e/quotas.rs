@@ -89,6 +89,31 @@ fn whatever_a_service_says_about_when_to_come_again_there_is_no_storm_and_no_han
 }
 
 #[test]
+fn a_request_larger_than_the_quota_of_a_minute_fails_alone() {
+    let quotas = Quotas {
+        tokens_per_minute: Some(30_000),
+        ..Quotas::default()
+    };
+    let sim = Sim::start(SimulatorConfig {
+        latency: Latency::Fixed(Duration::from_millis(20)),
+        quotas,
+        ..SimulatorConfig::default()
+    });
+    let place = Place::with_files(60);
+    std::fs::write(
+        place.files().join("large.txt"),
+        "many words ".repeat(15_000),
+    )
+    .expect("a file");
+    place.configure(&sim.url(), 16, "");
+    place.ends_with(1, "run", &["run", "files", "-o", "out"]);
+    let results = Results::read(&place.out());
+    results.assert_exactly_once(61);
+    let causes: Vec<_> = results.failed.iter().map(|line| &line["cause"]).collect();
+    assert_eq!(causes, ["request_too_large"], "{:?}", results.failed);
+}
+
+#[test]
 fn a_service_that_is_down_is_asked_now_and_then_and_no_file_fails_for_it() {
     let sim = Sim::with_latency(20);
     let place = Place::with_files(300);

@@ -19,6 +19,8 @@ pub(crate) struct Permit<'a> {
     pub(super) taken: Instant,
     pub(super) demand: Demand,
     pub(super) reserved: u64,
+    /// Its tokens as estimated and those of a minute, if it has more.
+    pub(super) too_large: Option<(u64, u64)>,
     /// Requests that were counted for it.
     pub(super) requests: u64,
 }
@@ -27,6 +29,11 @@ impl Permit<'_> {
     /// Tokens that were reserved for the call; none where they are not counted.
     pub(crate) fn reserved(&self) -> u64 {
         self.reserved
+    }
+
+    /// Its tokens as estimated, and as the quota has in a minute, if those are fewer.
+    pub(crate) fn too_large(&self) -> Option<(u64, u64)> {
+        self.too_large
     }
 
     /// Takes what the service says about its limits, and counts the requests beyond the first.

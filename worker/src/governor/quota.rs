@@ -91,6 +91,16 @@ impl Quota {
         }
     }
 
+    /// Units of the whole fleet in a minute, if they are known.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative, and saturating is right"
+    )]
+    pub(super) fn in_a_minute(&self) -> Option<u64> {
+        self.fleet().map(|rate| (rate * 60.0).round() as u64)
+    }
+
     /// Units that are due in a window of the service's; none without a quota.
     pub(super) fn room(&self) -> Option<u64> {
         self.pace.as_ref().map(Pace::room)

@@ -362,3 +362,31 @@ async fn a_limit_that_nobody_names_is_found_in_requests_not_in_calls() {
     }
     assert!((350..=450).contains(&requests), "{requests} of 400");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_no_minute_has_room_for_waits_for_an_empty_one_and_not_longer() {
+    let governor = governor(Bounds {
+        tokens: Some(20_000.0 / 60.0),
+        ..OPEN
+    });
+    governor.share(1);
+    let demand = Demand {
+        prompt: 45_000,
+        answer: 50,
+    };
+    let begun = Instant::now();
+    let permit = acquire(&governor, demand).await;
+    assert_eq!(permit.too_large(), Some((45_050, 20_000)));
+    assert!(
+        begun.elapsed() <= Duration::from_secs(62),
+        "{:?}",
+        begun.elapsed()
+    );
+    permit.unused();
+    let small = Demand {
+        prompt: 100,
+        answer: 0,
+    };
+    let next = within(10, acquire(&governor, small)).await.expect("room");
+    assert_eq!(next.too_large(), None);
+}

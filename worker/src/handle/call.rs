@@ -17,6 +17,9 @@ use crate::{
 /// has it is paused.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// Refusals of a request that has too many tokens before it is given up: the count is an estimate.
+const REFUSALS: u32 = 2;
+
 pub(super) enum Called {
     Answered(Result<Reply, CallError>),
     /// A drain came first.
@@ -95,6 +98,10 @@ impl Attempts<'_> {
                 let limit = humantime::format_duration(self.step.timeout);
                 Err(CallError::Timeout(format!("no answer within {limit}")))
             });
+        let result = match permit.too_large() {
+            Some(tokens) => self.too_large(result, tokens),
+            None => result,
+        };
         let took = begun.elapsed();
         self.call_ms = filefleet_shared::time::millis(took);
         let continues = self.message.continuation.is_some();
@@ -120,6 +127,25 @@ impl Attempts<'_> {
         };
         self.tell(made, &result, used).await;
         Called::Answered(result)
+    }
+
+    /// A request with more tokens than its quota has in a minute, as far as can be told, and that is
+    /// refused again and again is never taken.
+    fn too_large(
+        &self,
+        result: Result<Reply, CallError>,
+        (estimated, most): (u64, u64),
+    ) -> Result<Reply, CallError> {
+        let before = self.envelope.headers.deferred + self.deferred;
+        match result {
+            Err(CallError::RateLimited { detail, .. }) if before >= REFUSALS => {
+                let detail = format!(
+                    "about {estimated} tokens, and the quota of a minute is {most}: {detail}"
+                );
+                Err(CallError::rejected("request_too_large", detail).called())
+            }
+            result => result,
+        }
     }
 
     /// Counts what was used for the step, and spends what it cost.
