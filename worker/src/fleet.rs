@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use filefleet_shared::{
     broker::{Broker, ControlLog},
     time::UnixMillis,
-    wire::{Collected, ControlRecord, FleetState, Throttled, throttled},
+    wire::{Collected, ControlRecord, FleetState, throttled},
 };
 use tokio::{
     sync::{broadcast, mpsc, watch},
@@ -127,11 +127,9 @@ impl Fleet {
             ControlRecord::Members(members) => drop(self.members.send(MemberNews::of(members))),
             ControlRecord::Collected(collected) => self.complete(collected),
             ControlRecord::Throttled(throttled) if throttled.by != self.context.worker => {
-                let Throttled {
-                    service, until, by, ..
-                } = throttled;
-                let wait = until.since(UnixMillis::now());
-                self.stop(service, wait, &format!("{by} was told so"));
+                let wait = throttled.rest(UnixMillis::now());
+                let detail = format!("{} was told so", throttled.by);
+                self.stop(&throttled.service, wait, &detail);
             }
             _ => {}
         }
@@ -146,6 +144,7 @@ impl Fleet {
         if wait.is_zero() {
             return;
         }
+        let wait = wait.min(self.context.retry.cap);
         let deployments = self.lanes.iter().flat_map(|lane| lane.calls.deployments());
         for deployment in deployments.filter(|deployment| deployment.name() == service) {
             deployment.governor().stop(wait);
@@ -163,5 +162,52 @@ impl Helpers {
         if timeout(LAST_WORDS, all).await.is_err() {
             tracing::debug!("the fleet was not told that this worker leaves");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filefleet_shared::wire::{Throttled, VERSION};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::handle::tests::stand::{Stand, fine};
+
+    /// For how long a worker pauses that reads of `asked` from one whose clock is ahead.
+    fn pause_for(asked: Duration, ahead: Duration, before: bool) -> Duration {
+        let Stand { context, lane, .. } = Stand::new("", |_| fine());
+        let (context, lane) = (Arc::new(context), Arc::new(lane));
+        let at = UnixMillis::now().after(ahead);
+        let record = ControlRecord::Throttled(Throttled {
+            v: VERSION,
+            service: lane.name.clone(),
+            until: at.after(asked),
+            by: "another".to_owned(),
+            at,
+        });
+        let lanes = Lanes::from([(lane.name.clone(), lane.clone())]);
+        let history = match before {
+            true => std::slice::from_ref(&record),
+            false => &[],
+        };
+        let fleet = Fleet::new(FleetState::default(), history, &context, &lanes);
+        fleet.hear(&record);
+        let pause = lane.breaker.watch().borrow().clone();
+        pause.expect("a pause").until - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_workers_clock_prolongs_no_pause() {
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+        for before in [false, true] {
+            let paused = pause_for(minute, hour, before);
+            assert_eq!(paused, minute, "read at the start: {before}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_is_left_alone_no_longer_than_the_longest_wait() {
+        let (day, cap) = (Duration::from_secs(86_400), Duration::from_secs(300));
+        assert_eq!(pause_for(day, Duration::ZERO, false), cap);
     }
 }

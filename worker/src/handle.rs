@@ -397,4 +397,4 @@ pub(crate) fn panicked(context: &Arc<Context>, envelope: &Envelope, what: &str) 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! Control records: the retained log that workers read from its start, so late joiners know.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -191,18 +191,25 @@ pub struct Throttled {
     pub at: UnixMillis,
 }
 
+impl Throttled {
+    /// How much longer after `now`: never longer than was asked for when it was told, whatever
+    /// clock that machine has.
+    #[must_use]
+    pub fn rest(&self, now: UnixMillis) -> Duration {
+        self.until.since(now).min(self.until.since(self.at))
+    }
+}
+
 /// Services that want to be left alone after `now`, each with until when, as the log says.
 #[must_use]
 pub fn throttled(history: &[ControlRecord], now: UnixMillis) -> BTreeMap<&str, UnixMillis> {
     let mut services = BTreeMap::new();
     for record in history {
         if let ControlRecord::Throttled(throttled) = record
-            && throttled.until > now
+            && !throttled.rest(now).is_zero()
         {
-            let until = services
-                .entry(throttled.service.as_str())
-                .or_insert(throttled.until);
-            *until = throttled.until.max(*until);
+            let until = services.entry(throttled.service.as_str()).or_insert(now);
+            *until = now.after(throttled.rest(now)).max(*until);
         }
     }
     services

@@ -3,5 +3,5 @@
 mod crowded;
 mod paid;
 mod refused;
-mod stand;
+pub(crate) mod stand;
 mod throttled;

@@ -28,14 +28,14 @@ use crate::{
 type Answers = dyn Fn(&str) -> Result<Reply, CallError> + Send + Sync;
 
 /// How long calls take for files whose keys begin with `slow`.
-pub(super) const SLOW: Duration = Duration::from_secs(10);
+pub(crate) const SLOW: Duration = Duration::from_secs(10);
 
 /// A service that does what it is told, in no time but for [`SLOW`] files.
-pub(super) struct Told {
+pub(crate) struct Told {
     answers: Box<Answers>,
-    pub(super) needs_files: AtomicBool,
+    pub(crate) needs_files: AtomicBool,
     /// The files it was called for.
-    pub(super) calls: Mutex<Vec<String>>,
+    pub(crate) calls: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -60,17 +60,17 @@ impl Service for Told {
 }
 
 /// One worker with one service.
-pub(super) struct Stand {
-    pub(super) context: Context,
-    pub(super) lane: Lane,
-    pub(super) service: Arc<Told>,
-    pub(super) draining: watch::Sender<bool>,
-    pub(super) run: RunId,
+pub(crate) struct Stand {
+    pub(crate) context: Context,
+    pub(crate) lane: Lane,
+    pub(crate) service: Arc<Told>,
+    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) run: RunId,
 }
 
 impl Stand {
     /// Its service does what it is told; `limits` are keys of it in the configuration.
-    pub(super) fn new(
+    pub(crate) fn new(
         limits: &str,
         answers: impl Fn(&str) -> Result<Reply, CallError> + Send + Sync + 'static,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Stand {
     }
 
     /// Its service is the one that the configuration says.
-    pub(super) fn configured(text: &str) -> Self {
+    pub(crate) fn configured(text: &str) -> Self {
         let nobody = Told {
             answers: Box::new(|_| fine()),
             needs_files: AtomicBool::new(false),
@@ -109,7 +109,7 @@ impl Stand {
     }
 
     /// The first delivery of a file.
-    pub(super) fn envelope(&self, key: &str) -> Envelope {
+    pub(crate) fn envelope(&self, key: &str) -> Envelope {
         let task = TaskId {
             run: self.run,
             seq: 0,
@@ -133,7 +133,7 @@ impl Stand {
         }
     }
 
-    pub(super) async fn handle(&self, envelope: &Envelope) -> Verdict {
+    pub(crate) async fn handle(&self, envelope: &Envelope) -> Verdict {
         handle(
             &self.context,
             &self.lane,
@@ -144,7 +144,7 @@ impl Stand {
     }
 
     /// Handles a delivery that is put off; gives it as it comes back.
-    pub(super) async fn put_off(&self, envelope: &Envelope) -> Envelope {
+    pub(crate) async fn put_off(&self, envelope: &Envelope) -> Envelope {
         match self.handle(envelope).await {
             Verdict::Later(later) => Envelope {
                 headers: envelope.headers.put_off(&later, UnixMillis::now()),
@@ -154,7 +154,7 @@ impl Stand {
         }
     }
 
-    pub(super) fn paused(&self) -> Option<PauseKind> {
+    pub(crate) fn paused(&self) -> Option<PauseKind> {
         let pause = self.lane.breaker.watch();
         let pause = pause.borrow();
         pause.as_ref().map(|pause| pause.kind)
@@ -162,7 +162,7 @@ impl Stand {
 }
 
 /// The outcome of a file, from the verdict that ends it.
-pub(super) fn outcome(verdict: &Verdict) -> Outcome {
+pub(crate) fn outcome(verdict: &Verdict) -> Outcome {
     let messages: &[Message] = match verdict {
         Verdict::Done(messages) => messages,
         Verdict::Dead(dead) => &dead.publish,
@@ -173,7 +173,7 @@ pub(super) fn outcome(verdict: &Verdict) -> Outcome {
 
 /// An answer that says nothing.
 #[expect(clippy::unnecessary_wraps, reason = "what a service gives")]
-pub(super) fn fine() -> Result<Reply, CallError> {
+pub(crate) fn fine() -> Result<Reply, CallError> {
     let usage = Usage {
         calls: 1,
         ..Usage::default()
