@@ -17,6 +17,7 @@ use crate::{
     context::Context,
     route::Way,
     service::{Accepted, BoundStep},
+    verdict::until_asked,
 };
 
 /// What is known when a step has ended.
@@ -144,7 +145,7 @@ pub(crate) fn continued(
             headers: Headers {
                 attempt: ended.attempts,
                 first_attempt: Some(ended.started),
-                not_before: Some(now.after(accepted.check_after)),
+                not_before: Some(now.after(until_asked(accepted.check_after))),
                 ..Headers::traced(headers.trace)
             },
             body,

@@ -144,11 +144,16 @@ fn refused(kind: PauseKind, error: &CallError, at: Situation, policy: &RetryPoli
     }
 }
 
+/// How long until the result of an operation is asked for, whatever its service said.
+pub(crate) fn until_asked(said: Duration) -> Duration {
+    said.clamp(POLL, LONGEST_POLL)
+}
+
 /// An operation that is not finished waits in the broker: holding deliveries would bound how many
 /// operations run at once.
 fn pending(retry_after: Option<Duration>, at: Situation, policy: &RetryPolicy) -> Decision {
     let grown = POLL.saturating_mul(1 << at.deferred.min(5));
-    let delay = retry_after.unwrap_or(grown).clamp(POLL, LONGEST_POLL);
+    let delay = until_asked(retry_after.unwrap_or(grown));
     if at.age.saturating_add(delay) > policy.total {
         return Decision::Fail {
             cause: "operation_unfinished".to_owned(),

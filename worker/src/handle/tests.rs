@@ -1,5 +1,6 @@
 //! Deliveries of a step whose service does what the test says.
 
+mod accepted;
 mod crowded;
 mod paid;
 mod refused;

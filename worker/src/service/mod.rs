@@ -104,7 +104,7 @@ pub struct Accepted {
     pub state: Value,
     /// What is known to be used already.
     pub usage: Usage,
-    /// When to ask first.
+    /// When to ask first, as the service said it; not bounded.
     pub check_after: Duration,
 }
 

@@ -160,18 +160,6 @@ async fn a_file_is_sent_as_what_it_is_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn the_first_question_is_neither_at_once_nor_hours_later() {
-    const AT_ONCE: &[(&str, &str)] = &[ACCEPTED[0], ("retry-after", "0")];
-    const TOMORROW: &[(&str, &str)] = &[ACCEPTED[0], ("retry-after", "86400")];
-    for (headers, expected) in [(AT_ONCE, 1), (TOMORROW, 60)] {
-        let stand = stand(vec![(202, headers, String::new())]).await;
-        let step = stand.step("docintel", "read = {}");
-        let accepted = expect_accepted(call(&step, &message(&step, "application/pdf"), PDF).await);
-        assert_eq!(accepted.check_after, Duration::from_secs(expected));
-    }
-}
-
-#[tokio::test]
 async fn an_acceptance_that_leads_elsewhere_is_malformed() {
     const FOREIGN: &[(&str, &str)] = &[(
         "operation-location",

@@ -41,10 +41,8 @@ pub const QUERY_FIELDS: &str = "queryFields";
 /// The most of a result that is read: some 1000 dense pages, with the place of every word.
 const MAX_RESULT_BYTES: usize = 128 << 20;
 
-/// First question after an acceptance, where the service names no time, and the earliest.
+/// First question after an acceptance, where the service names no time.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
-/// Latest first question after an acceptance.
-const LATEST_CHECK: Duration = Duration::from_secs(60);
 
 /// What a step asks of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +150,7 @@ impl Read {
             state: Value::String(id),
             // Pages are known, and counted, when they are read.
             usage: Usage::default(),
-            check_after: check_after.clamp(FIRST_CHECK, LATEST_CHECK),
+            check_after,
         }))
     }
 
