@@ -39,26 +39,38 @@ pub(crate) fn account(
 ) -> Usage {
     ending.permit.hear(heard);
     let used = used(result, ending.continues, &heard.was_paid());
-    if matches!(
-        result,
-        Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
-    ) {
+    let sent = !refused_here(result);
+    if sent
+        && matches!(
+            result,
+            Ok(Reply::Answered(_)) | Err(CallError::Rejected { .. })
+        )
+    {
         lane.stats.answered.add(1);
         lane.retries.succeeded();
     }
     if matches!(result, Err(CallError::RateLimited { .. })) {
         lane.stats.throttled.add(1);
     }
+    lane.stats.calls.add(match result {
+        // Nothing may have had to be sent.
+        Ok(Reply::Answered(_)) if !ending.continues => used.calls,
+        _ if sent => used.calls.max(1),
+        _ => 0,
+    });
     if !ending.continues && heard.answers() == 0 && is_unsent(result) {
         ending.permit.unused();
     } else {
         judge(context, ending, result, &used);
     }
-    // The one was counted when it was made.
-    lane.stats.calls.add(used.calls.saturating_sub(1));
     lane.stats.input_tokens.add(used.input_tokens);
     lane.stats.output_tokens.add(used.output_tokens);
     used
+}
+
+/// The file was refused without a call.
+pub(crate) fn refused_here(result: &Result<Reply, CallError>) -> bool {
+    matches!(result, Err(CallError::Rejected { usage, .. }) if usage.calls == 0)
 }
 
 fn used(result: &Result<Reply, CallError>, continues: bool, paid: &Usage) -> Usage {
@@ -108,10 +120,8 @@ fn used(result: &Result<Reply, CallError>, continues: bool, paid: &Usage) -> Usa
 /// The file was refused here, or there was nothing to send of it.
 fn is_unsent(result: &Result<Reply, CallError>) -> bool {
     match result {
-        Ok(Reply::Answered(Answer { usage, .. })) | Err(CallError::Rejected { usage, .. }) => {
-            usage.calls == 0
-        }
-        _ => false,
+        Ok(Reply::Answered(Answer { usage, .. })) => usage.calls == 0,
+        result => refused_here(result),
     }
 }
 

@@ -90,7 +90,6 @@ impl Attempts<'_> {
         self.forgives = deployment.circuit().forgives();
         let (begun, reserved) = (Instant::now(), permit.reserved());
         self.began = UnixMillis::now();
-        self.lane.stats.calls.add(1);
         let (service, price) = self.step.at(deployment.place);
         let result = tokio::time::timeout(self.step.timeout, service.call(input))
             .await

@@ -1,6 +1,7 @@
 //! Deliveries of a step whose service does what the test says.
 
 mod accepted;
+mod counted;
 mod crowded;
 mod paid;
 mod refused;

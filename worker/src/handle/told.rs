@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Attempts;
 use crate::{
+    account::refused_here,
     call::Call,
     service::{CallError, Reply},
 };
@@ -26,15 +27,11 @@ impl Attempts<'_> {
         let Some(calls) = &self.context.calls else {
             return;
         };
-        let refused_here = matches!(
-            result,
-            Err(CallError::Rejected { usage, .. }) if usage.calls == 0
-        );
         let call = Call {
             seq: self.message.seq,
             service: self.step.service.clone(),
             continues: self.message.continuation.is_some(),
-            sent: !refused_here,
+            sent: !refused_here(result),
             began: made.began,
             took: made.took,
             reserved: made.reserved,
