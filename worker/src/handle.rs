@@ -215,10 +215,6 @@ impl<'a> Attempts<'a> {
             Err(verdict) => return *verdict,
         };
         loop {
-            let uncounted = std::mem::take(&mut self.uncounted);
-            if self.is_repeated() && !uncounted && !self.lane.retries.take() {
-                return self.later(CROWDED, "retry_budget");
-            }
             let error = match self.call(loaded.content.clone()).await {
                 Called::Answered(Ok(mut reply)) => {
                     self.keep(&mut reply).await;
@@ -237,7 +233,7 @@ impl<'a> Attempts<'a> {
                 }
                 Called::NotStarted => return self.later(SOON, "draining"),
                 Called::Paused(wait) => return self.later(wait, "paused"),
-                Called::Crowded => return self.later(CROWDED, "crowded"),
+                Called::Crowded(cause) => return self.later(CROWDED, cause),
             };
             let error = match self.reroute(error) {
                 Rerouted::AtOnce => continue,

@@ -26,8 +26,8 @@ pub(super) enum Called {
     NotStarted,
     /// All that could be called is paused: to be tried again after so long.
     Paused(Duration),
-    /// Others were before it for as long as the delivery may be held.
-    Crowded,
+    /// Others go before it, for this cause.
+    Crowded(&'static str),
 }
 
 pub(super) enum Rerouted {
@@ -59,8 +59,21 @@ impl Attempts<'_> {
         Err(Box::new(self.until_back("unknown_deployment", detail)))
     }
 
-    /// One call, when the service has room for it.
+    /// One call, when the service has room for it and it may be repeated, if it is.
     pub(super) async fn call(&mut self, content: Bytes) -> Called {
+        let uncounted = std::mem::take(&mut self.uncounted);
+        let repeats = self.is_repeated() && !uncounted;
+        if repeats && !self.lane.retries.take() {
+            return Called::Crowded("retry_budget");
+        }
+        let called = self.call_once(content).await;
+        if repeats && !matches!(called, Called::Answered(_)) {
+            self.lane.retries.give_back();
+        }
+        called
+    }
+
+    async fn call_once(&mut self, content: Bytes) -> Called {
         let heard = Heard::default();
         let input = StepInput {
             message: &self.input,
@@ -80,7 +93,7 @@ impl Attempts<'_> {
         let (deployment, permit) = match let_through {
             Some(Ok(let_through)) => let_through,
             Some(Err(paused)) => return Called::Paused(self.pause(paused)),
-            None => return Called::Crowded,
+            None => return Called::Crowded("crowded"),
         };
         if self.context.budget.is_over() {
             permit.unused();
@@ -113,7 +126,7 @@ impl Attempts<'_> {
         };
         let mut used = account(self.context, self.lane, ending, &result, &heard);
         if result.is_ok() && self.is_repeated() {
-            self.lane.retries.was_worth_it();
+            self.lane.retries.give_back();
         }
         used = self.own(used, &result);
         used.cost = used.cost.plus(price.of(&used));

@@ -35,8 +35,9 @@ impl RetryBudget {
         self.change(Instant::now(), |left| (left + self.per_success, true));
     }
 
-    /// A call that was repeated has succeeded: at a service that works it costs nothing to repeat.
-    pub(crate) fn was_worth_it(&self) {
+    /// A call that was to be repeated was not made, or has succeeded: at a service that works it
+    /// costs nothing to repeat.
+    pub(crate) fn give_back(&self) {
         self.change(Instant::now(), |left| (left + 1.0, true));
     }
 
@@ -76,7 +77,7 @@ mod tests {
             .take_while(|number| {
                 let leave = budget.take();
                 if leave && number % 10 >= 3 {
-                    budget.was_worth_it();
+                    budget.give_back();
                     budget.succeeded();
                 }
                 leave

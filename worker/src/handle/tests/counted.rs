@@ -2,7 +2,7 @@
 
 use super::{
     super::*,
-    stand::{Stand, outcome},
+    stand::{Stand, fine, outcome},
 };
 
 #[tokio::test(start_paused = true)]
@@ -21,5 +21,18 @@ async fn a_file_that_is_refused_without_a_call_counts_none_anywhere() {
         assert_eq!(outcome(&verdict).usage.calls, calls, "{key}");
         assert_eq!(stats.calls.get(), calls, "{key}");
         assert_eq!(stats.answered.get(), calls, "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_makes_no_call_uses_up_no_leave_to_repeat_one() {
+    let stand = Stand::new("", |_| fine());
+    let circuit = stand.lane.breaker.circuit(0);
+    circuit.throttled(Duration::from_secs(60), "429");
+    let mut again = stand.envelope("again");
+    again.headers.attempt = 2;
+    for _ in 0..1000 {
+        again = stand.put_off(&again).await;
+        assert_eq!(again.headers.retry_cause.as_deref(), Some("paused"));
     }
 }
