@@ -19,6 +19,7 @@ use tokio::{sync::watch, time::Instant};
 
 use self::{
     call::{Called, Rerouted},
+    file::waited,
     journal::Asking,
 };
 use crate::{
@@ -75,6 +76,7 @@ pub(crate) async fn handle(
             .headers
             .first_attempt
             .unwrap_or_else(UnixMillis::now),
+        waited: waited(&envelope.headers),
         counted: 0,
         deferred: 0,
         usage: message.usage,
@@ -173,6 +175,8 @@ struct Attempts<'a> {
     input: Cow<'a, StepMessage>,
     taken: Instant,
     started: UnixMillis,
+    /// How long it lay in its queue, as while its service was paused.
+    waited: Duration,
     /// Failed attempts of this delivery that cost one.
     counted: u32,
     /// Times this delivery was throttled.
@@ -295,7 +299,7 @@ impl<'a> Attempts<'a> {
                 .headers
                 .deferred
                 .saturating_add(self.deferred + 1),
-            age: UnixMillis::now().since(self.started),
+            age: self.age(),
             held: self.taken.elapsed(),
             hold_budget: self.context.hold_budget,
             timeout: self.step.timeout,

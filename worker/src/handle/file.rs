@@ -1,6 +1,11 @@
 //! A step's way to its file. A store that is away puts it off, never fails it before `retry.total`.
 
-use filefleet_shared::{broker::Verdict, time::UnixMillis};
+use std::time::Duration;
+
+use filefleet_shared::{
+    broker::{Headers, Verdict},
+    time::UnixMillis,
+};
 
 use super::{Attempts, CROWDED, SOON, in_time};
 use crate::input::{self, Loaded};
@@ -35,15 +40,28 @@ impl<'a> Attempts<'a> {
         }))
     }
 
+    /// Since the first attempt. Nobody gives up a step because it lay in its queue until now: it is
+    /// tried once more.
+    pub(super) fn age(&self) -> Duration {
+        UnixMillis::now()
+            .since(self.started)
+            .saturating_sub(self.waited)
+    }
+
     /// Puts the step off without counting an attempt: nothing was tried that could have failed.
     pub(super) fn until_back(&self, cause: &str, detail: String) -> Verdict {
         let deferred = self.envelope.headers.deferred.saturating_add(1);
         let delay = self.retry().wait_asked(None, deferred).max(SOON);
-        let age = UnixMillis::now().since(self.started).saturating_add(delay);
-        if age <= self.retry().total {
+        if self.age().saturating_add(delay) <= self.retry().total {
             self.later(delay, cause)
         } else {
             self.failed(cause, detail)
         }
     }
+}
+
+/// How long a delivery has been due.
+pub(super) fn waited(headers: &Headers) -> Duration {
+    let due = headers.not_before;
+    due.map_or(Duration::ZERO, |due| UnixMillis::now().since(due))
 }

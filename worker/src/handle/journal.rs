@@ -230,7 +230,7 @@ impl<'a> Attempts<'a> {
             journal.keep(key, &Entry::Lost { at }).await;
         }
         // What it has failed with is another file's, but for its time.
-        let late = UnixMillis::now().since(self.started) >= self.retry().total;
+        let late = self.age() >= self.retry().total;
         if !asking.joined || late || self.attempt() > self.retry().attempts {
             return None;
         }

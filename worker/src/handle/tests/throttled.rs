@@ -38,3 +38,24 @@ async fn a_time_that_a_service_asked_for_is_kept_whatever_comes_of_calls_from_be
     );
     assert_eq!(stand.paused(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_lay_in_its_queue_for_long_is_tried_once_more() {
+    let stand = Stand::new("", |_| {
+        Err(CallError::RateLimited {
+            retry_after: Some(Duration::from_secs(60)),
+            detail: "429".to_owned(),
+        })
+    });
+    let day = Duration::from_secs(86_400);
+    let mut step = stand.put_off(&stand.envelope("one")).await;
+    let headers = &mut step.headers;
+    for at in [&mut headers.first_attempt, &mut headers.not_before] {
+        *at = at.map(|at| UnixMillis(at.0 - filefleet_shared::time::millis(day)));
+    }
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let again = stand.put_off(&step).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let ended = outcome(&stand.handle(&again).await);
+    assert_eq!(ended.failure.expect("a failure").cause, "rate_limited");
+}
