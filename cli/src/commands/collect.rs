@@ -72,7 +72,10 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
         Ok(summary) => {
             say(json, &summary, &args.out.display().to_string());
             match args.budget.filter(|_| purse.emptied.is_some()) {
-                Some(most) if !is_complete(&summary) => Err(over(most, summary.usage.cost)),
+                Some(most) if !is_complete(&summary) => {
+                    let spent = format!("{} so far, by finished files", summary.usage.cost);
+                    Err(over(most, &spent))
+                }
                 _ => Ok(exit_of(&summary)),
             }
         }

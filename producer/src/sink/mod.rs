@@ -7,6 +7,7 @@ mod again;
 mod finished;
 mod histogram;
 mod line;
+mod recorded;
 mod seen;
 mod summary;
 mod tally;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use again::{is_finished, roll_over, set_aside};
 pub use finished::{FinishedFiles, each_finished};
+pub use recorded::Recorded;
 pub use summary::{CallTimes, RunStatus, Summary};
 pub(crate) use tally::Tally;
 

@@ -50,6 +50,68 @@ fn a_budget_stops_a_run_within_what_was_in_flight_and_a_larger_one_goes_on() {
     assert_eq!(sim.paid(), (200, 0));
 }
 
+/// Two steps: the second is so slow that what the first has cost is in unfinished files.
+fn two_steps(place: &Place, sim: &Sim) {
+    place.configure(&sim.url(), 4, "");
+    place.reconfigure("limits", "price = { per_call = 1.0 }\nlimits");
+    let slow = format!(
+        r#"[service.slow]
+kind = "openai"
+endpoint = "{}"
+price = {{ per_call = 1.0 }}
+limits = {{ in_flight = 1, requests_per_second = 1 }}
+
+[[pipeline"#,
+        sim.url()
+    );
+    place.reconfigure("[[pipeline", &slow);
+    let second = r#"Describe this." }
+[[pipeline.describe]]
+name = "again"
+service = "slow"
+chat = { model = "gpt-4o-mini", prompt = "Again: {{ answer.text }}" }"#;
+    place.reconfigure("Describe this.\" }", second);
+}
+
+#[test]
+fn a_run_that_goes_on_with_its_budget_spent_on_unfinished_files_begins_no_call() {
+    let sim = Sim::with_latency(20);
+    let place = Place::with_files(200);
+    two_steps(&place, &sim);
+    let run = ["run", "files", "-o", "out", "--budget", "20"];
+    place.ends_with(8, "run", &run);
+    let paid = sim.paid();
+    assert!((20..=25).contains(&paid.0), "{paid:?}");
+    for name in ["second", "third"] {
+        let said = place.ends_with(8, name, &run);
+        let spent = format!("the budget of 20.00 is spent ({}.00 so far, with", paid.0);
+        assert!(said.contains(&spent), "{said}");
+        assert_eq!(sim.paid(), paid, "{name}");
+    }
+    place.ends_with(8, "more", &["run", "files", "-o", "out", "--budget", "40"]);
+    let (more, _) = sim.paid();
+    assert!((40..=45).contains(&more), "{more}");
+}
+
+#[test]
+fn what_unfinished_files_have_cost_counts_after_a_kill_but_for_the_calls_in_flight() {
+    let sim = Sim::with_latency(20);
+    let place = Place::with_files(200);
+    two_steps(&place, &sim);
+    let run = place.filefleet("run", &["run", "files", "-o", "out", "--budget", "1000"]);
+    sim.wait_for_paid(60);
+    run.kill9();
+    sim.wait_until_quiet();
+    let paid = sim.paid();
+    let known = (paid.0 - 5).to_string();
+    place.ends_with(
+        8,
+        "again",
+        &["run", "files", "-o", "out", "--budget", &known],
+    );
+    assert_eq!(sim.paid(), paid);
+}
+
 #[test]
 fn a_budget_of_a_fleet_makes_its_workers_leave_and_what_is_left_stays() {
     let sim = Sim::with_latency(50);

@@ -8,9 +8,9 @@ use filefleet_producer::{
     sink::{self, Summary},
 };
 use filefleet_shared::broker::{Broker, BrokerError, Queue};
-use filefleet_shared::wire::{FleetState, RunId};
+use filefleet_shared::wire::{Cost, FleetState, RunId};
 use filefleet_worker::{
-    Report, Stats, Throttles, WorkerError,
+    Budget, Report, Stats, Throttles, WorkerError,
     breaker::{Pause, PauseKind},
 };
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     ending::{conclude, nothing_published, paused},
     prepare::Parts,
-    spending::Spending,
+    spending::{Before, Spending},
 };
 use crate::{
     args::RunArgs,
@@ -74,7 +74,12 @@ pub(crate) async fn drive(
     let stats = parts.worker.stats();
     let pauses = parts.worker.pauses();
     let throttles = parts.worker.throttles();
-    let budget = Spending::new(args.budget, parts.worker.budget(), parts.out.path(), run);
+    let before = Before {
+        out: parts.out.clone(),
+        run,
+        embedded: parts.embedded,
+    };
+    let budget = spending(args.budget, parts.worker.budget(), before).await?;
     let (report, collected) = watch::channel(CollectProgress::default());
     let (enough, enough_asked) = watch::channel(false);
     let mut drive = Drive {
@@ -117,6 +122,20 @@ async fn reopen(
         broker.append_control(record).await?;
     }
     Ok(())
+}
+
+/// What the run may spend yet.
+async fn spending(
+    most: Option<Cost>,
+    worker: Arc<Budget>,
+    before: Before,
+) -> Result<Spending, CommandError> {
+    let Some(most) = most else {
+        return Ok(Spending::unbounded(worker));
+    };
+    tokio::task::spawn_blocking(move || Spending::bounded(most, worker, &before))
+        .await
+        .map_err(CommandError::local)?
 }
 
 type Publisher = JoinHandle<Result<Published, PublishError>>;

@@ -111,6 +111,15 @@ impl EmbeddedControl {
         self.with(|store| store.count_all_waiting())
     }
 
+    /// Shows every message that is not settled, whoever has it and whether or not its time has
+    /// come: the name of its queue, and its body.
+    ///
+    /// # Errors
+    /// [`BrokerError::Unavailable`].
+    pub fn each_body(&self, show: impl FnMut(&str, &[u8])) -> Result<(), BrokerError> {
+        self.with(|store| store.each_body(show))
+    }
+
     fn with<T>(
         &self,
         work: impl FnOnce(Store<'_>) -> rusqlite::Result<T>,

@@ -263,6 +263,18 @@ impl Store<'_> {
             .collect()
     }
 
+    /// Shows every message, in any state: the name of its queue, and its body.
+    pub(super) fn each_body(self, mut show: impl FnMut(&str, &[u8])) -> rusqlite::Result<()> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT queue.name, message.body FROM message JOIN queue ON queue.id = message.queue",
+        )?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            show(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?);
+        }
+        Ok(())
+    }
+
     pub(super) fn append_control(self, record: &[u8]) -> rusqlite::Result<()> {
         self.0
             .prepare_cached("INSERT INTO control (record) VALUES (?1)")?
