@@ -11,6 +11,7 @@ mod exit;
 mod fleet;
 mod pipeline;
 mod place;
+mod prices;
 mod progress;
 mod signals;
 mod stores;

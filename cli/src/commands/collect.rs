@@ -21,6 +21,7 @@ use crate::{
     attendance::Attendance,
     connect,
     exit::{CommandError, CommandResult, Exit},
+    prices,
     progress::{Moment, Progress, entries, print_json, print_line},
     signals::Signals,
     stores,
@@ -38,6 +39,10 @@ pub(crate) async fn collect(args: CollectArgs, json: bool, mut signals: Signals)
     let scratch = config.as_ref().and_then(|config| config.scratch.as_ref());
     let scratch = stores::scratch(scratch)?;
     let opened = find_run(&broker, args.run).await?;
+    // It may be the broker's alone, without a pipeline.
+    if let Some(config) = &config {
+        prices::check_budget(args.budget, config, &opened.pipeline)?;
+    }
     let options = CollectOptions {
         run: opened.run,
         pipeline: opened.pipeline.clone(),

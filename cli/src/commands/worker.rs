@@ -19,6 +19,7 @@ use crate::{
     args::WorkerArgs,
     connect,
     exit::{CommandError, CommandResult, Exit},
+    prices,
     progress::print_json,
     signals::Signals,
     stores::{self, Place},
@@ -30,6 +31,7 @@ const DEFAULT_ROOT: &str = "default";
 /// Works until a signal or a pill.
 pub(crate) async fn worker(args: WorkerArgs, json: bool, mut signals: Signals) -> CommandResult {
     let config = connect::needed_config(&args.config)?;
+    prices::warn_of_unused(&config);
     let roots = roots(&args, &config)?;
     let catalog =
         Catalog::build(&config, &CatalogOptions::default()).map_err(CommandError::usage)?;

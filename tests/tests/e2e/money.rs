@@ -131,3 +131,25 @@ fn a_budget_of_a_fleet_makes_its_workers_leave_and_what_is_left_stays() {
     assert!((50..150).contains(&paid), "{paid}");
     assert_eq!(results::summary(&fleet.place.out())["status"], "incomplete");
 }
+
+#[test]
+fn a_budget_without_a_price_is_refused_and_a_price_of_no_step_is_told() {
+    let sim = Sim::with_latency(1);
+    let place = Place::with_files(3);
+    place.configure(&sim.url(), 4, "");
+    let slip = r#"prices = { "gpt-4o-mni" = { per_call = 0.10 } }
+limits"#;
+    place.reconfigure("limits", slip);
+    let budget = ["run", "files", "-o", "out", "--budget", "5"];
+    let said = place.ends_with(2, "refused", &budget);
+    let missing = "no price of service sim, model gpt-4o-mini is known";
+    assert!(said.contains(missing), "{said}");
+    assert!(said.contains("in [service.sim]"), "{said}");
+    assert!(said.contains("no step names \"gpt-4o-mni\""), "{said}");
+    assert_eq!(sim.stats()["requests"], 0);
+    let mut rehearsal = place.filefleet("rehearsal", &["rehearse", "files"]);
+    assert_eq!(rehearsal.wait(LIMIT), 0, "{}", rehearsal.log());
+    assert!(rehearsal.out().contains(missing), "{}", rehearsal.out());
+    place.reconfigure("prices", "price = { per_call = 0 }\nprices");
+    place.ends_with(0, "free", &budget);
+}

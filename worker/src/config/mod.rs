@@ -3,6 +3,7 @@
 mod action;
 mod digest;
 mod pipeline;
+mod pricing;
 mod quick;
 mod retry;
 mod service;
@@ -16,6 +17,7 @@ use filefleet_shared::config::{
 use crate::retry::RetryPolicy;
 pub use action::Action;
 pub use pipeline::StepConfig;
+pub use pricing::{Unpriced, UnusedPrice};
 pub use quick::QuickConfig;
 pub use service::{
     AzureConfig, CommandConfig, DeploymentConfig, HttpConfig, OpenAiConfig, Price, Prices, Quotas,

@@ -2,6 +2,7 @@ mod deployments;
 mod entra;
 mod kinds;
 mod pipelines;
+mod prices;
 mod quick;
 mod search;
 

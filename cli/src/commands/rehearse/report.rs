@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use filefleet_shared::wire::Cost;
-use filefleet_worker::config::{Config, Prices, ServiceKind};
+use filefleet_worker::config::{Config, ServiceKind};
 use serde::Serialize;
 
 use super::forecast::{Binding, Bound, Forecast, ServiceForecast};
@@ -150,12 +150,11 @@ impl Report<'_> {
                     "no quota of service {name} is known: with `limits`, the forecast keeps to it"
                 ));
             }
-            if config.prices == Prices::default() {
-                gaps.push(format!(
-                    "no price of service {name} is known: with `price`, the forecast has its cost"
-                ));
-            }
         }
+        let unpriced = self.config.unpriced(&self.pipeline);
+        gaps.extend(unpriced.iter().map(|what| {
+            format!("no price of {what} is known: with `price`, the forecast has its cost")
+        }));
         gaps
     }
 

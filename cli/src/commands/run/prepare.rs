@@ -33,6 +33,7 @@ use crate::{
     exit::{CommandError, Exit},
     pipeline::{self, Entry},
     place::{OutDir, of_run},
+    prices,
     progress::tell,
     stores::{self, Place},
 };
@@ -64,6 +65,7 @@ pub(crate) async fn prepare(args: &RunArgs) -> Result<Prepared, CommandError> {
     let source = place.open(Some(&config))?;
     let directory = source.name().map_err(CommandError::usage)?;
     let entry = pipeline::find(&config, args.pipeline.as_deref())?;
+    prices::check_budget(args.budget, &config, &entry.pipeline)?;
     let simulator = if args.rehearse {
         Some(simulator(args).await?)
     } else {
@@ -216,6 +218,7 @@ pub(crate) fn config(
             ));
         }
     };
+    prices::warn_of_unused(&config);
     if rehearse {
         for service in config.services.values_mut() {
             service.merge_deployments();

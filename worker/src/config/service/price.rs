@@ -25,8 +25,8 @@ pub struct Price {
 /// Prices of a service: of its models, and of what is none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prices {
-    /// Of every model without a price of its own.
-    pub others: Price,
+    /// Of every model without a price of its own; none if nobody says.
+    pub others: Option<Price>,
     /// By model.
     pub models: BTreeMap<String, Price>,
 }
@@ -52,13 +52,21 @@ impl Price {
 }
 
 impl Prices {
-    /// The price of a step that uses this model, or none.
+    /// The price of a step that uses this model, or none; where nobody says, it costs nothing.
     #[must_use]
     pub fn of(&self, model: Option<&str>) -> Price {
-        model
-            .and_then(|model| self.models.get(model))
-            .copied()
-            .unwrap_or(self.others)
+        self.find(model).unwrap_or_default()
+    }
+
+    /// Whether somebody says what such a step costs.
+    #[must_use]
+    pub fn has(&self, model: Option<&str>) -> bool {
+        self.find(model).is_some()
+    }
+
+    fn find(&self, model: Option<&str>) -> Option<Price> {
+        let own = model.and_then(|model| self.models.get(model));
+        own.copied().or(self.others)
     }
 }
 
@@ -68,7 +76,7 @@ fn times(price: Cost, count: u64, per: u64) -> Cost {
 }
 
 pub(super) fn read_all(section: &mut Section<'_>) -> Prices {
-    let others = section.opt_section("price").map(read).unwrap_or_default();
+    let others = section.opt_section("price").map(read);
     let mut models = BTreeMap::new();
     if let Some(mut tables) = section.opt_section("prices") {
         for model in tables.keys() {
