@@ -234,6 +234,27 @@ pub(crate) fn entries(count: u64) -> String {
     }
 }
 
+/// Symbolic links that were passed over, in words.
+pub(crate) fn links(count: u64) -> String {
+    let links = match count {
+        1 => "1 symbolic link".to_owned(),
+        _ => format!("{count} symbolic links"),
+    };
+    format!("{links} passed over; --follow takes them")
+}
+
+/// Warns of them, if there are any.
+pub(crate) fn warn_of_links(json: bool, count: u64) {
+    if count == 0 {
+        return;
+    }
+    if json {
+        print_json("links_passed_over", &serde_json::json!({ "links": count }));
+    } else {
+        tell(&links(count));
+    }
+}
+
 /// Files per second over the last seconds.
 #[derive(Debug)]
 struct Rate {

@@ -27,7 +27,9 @@ use crate::{
     exit::{CommandError, CommandResult, Exit},
     pipeline,
     place::of_run,
-    progress::{Moment, Progress, entries, print_json, print_line, tell, utc},
+    progress::{
+        Moment, Progress, entries, links, print_json, print_line, tell, utc, warn_of_links,
+    },
     signals::Signals,
     stores::Place,
 };
@@ -131,8 +133,9 @@ fn finished(outs: &[PathBuf]) -> Result<Option<Arc<FinishedFiles>>, CommandError
 /// No file was left to publish.
 fn nothing(dir: &Path, published: &Published, json: bool) -> CommandResult {
     if published.skipped == 0 {
-        return Err(no_files(dir, published.unreadable));
+        return Err(no_files(dir, published.unreadable, published.links));
     }
+    warn_of_links(json, published.links);
     if json {
         let line = serde_json::json!({
             "total": 0,
@@ -191,6 +194,7 @@ pub(crate) fn moment(shown: &PublishProgress) -> Moment {
 }
 
 fn say(json: bool, published: &Published, journal: &Path) {
+    warn_of_links(json, published.links);
     if json {
         let line = serde_json::json!({
             "run": published.run,
@@ -235,12 +239,13 @@ pub(crate) fn scan_options(args: &ScanArgs, except: Vec<PathBuf>) -> ScanOptions
 }
 
 /// A directory without any file to publish.
-pub(crate) fn no_files(dir: &Path, unreadable: u64) -> CommandError {
-    let why = if unreadable > 0 {
-        format!("{} could not be read", entries(unreadable))
-    } else {
-        "it is empty, or --include, --exclude or hidden names leave nothing".to_owned()
-    };
+pub(crate) fn no_files(dir: &Path, unreadable: u64, passed_over: u64) -> CommandError {
+    let unreadable = (unreadable > 0).then(|| format!("{} could not be read", entries(unreadable)));
+    let passed_over = (passed_over > 0).then(|| links(passed_over));
+    let mut why = Vec::from_iter(unreadable.into_iter().chain(passed_over)).join("; ");
+    if why.is_empty() {
+        why = "it is empty, or --include, --exclude or hidden names leave nothing".to_owned();
+    }
     CommandError::usage(format!("no file to work on in {}: {why}", dir.display()))
 }
 

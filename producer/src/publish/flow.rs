@@ -98,6 +98,7 @@ impl Flow {
             windows,
             progress: progress.clone(),
             skipped: 0,
+            links: 0,
         };
         Self {
             broker,
@@ -139,6 +140,7 @@ impl Flow {
             digest: plan.so_far.digest.to_string(),
             unreadable: plan.so_far.unreadable,
             skipped: plan.skipped,
+            links: plan.links,
         })
     }
 

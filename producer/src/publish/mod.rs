@@ -82,6 +82,8 @@ pub struct PublishProgress {
     pub unreadable: u64,
     /// Files left out because they are done already.
     pub skipped: u64,
+    /// Symbolic links that this call passed over.
+    pub links: u64,
     /// The scan is over: `planned` is the total.
     pub scanned: bool,
     /// Why it waits, while the broker is away.
@@ -103,6 +105,8 @@ pub struct Published {
     pub unreadable: u64,
     /// Files left out because they are done already, by this call.
     pub skipped: u64,
+    /// Symbolic links that this call passed over.
+    pub links: u64,
 }
 
 /// Why a publish did not end. Started again with the same options, it goes on.
@@ -173,6 +177,7 @@ pub async fn publish(
             digest: so_far.digest.to_string(),
             unreadable: so_far.unreadable,
             skipped: 0,
+            links: 0,
         });
     }
     Flow::start(broker, options, journal, so_far, progress, stop)

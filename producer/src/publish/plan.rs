@@ -33,6 +33,7 @@ pub(super) struct Planner {
     pub(super) windows: mpsc::Sender<Window>,
     pub(super) progress: watch::Sender<PublishProgress>,
     pub(super) skipped: u64,
+    pub(super) links: u64,
 }
 
 /// Where the planner left off: at the end of the scan, or stopped.
@@ -40,6 +41,7 @@ pub(super) struct Planner {
 pub(super) struct Plan {
     pub(super) so_far: Progress,
     pub(super) skipped: u64,
+    pub(super) links: u64,
 }
 
 /// The planner's thread and the confirms write to one journal; neither panics while it does.
@@ -90,6 +92,7 @@ impl Planner {
         for item in items {
             match item? {
                 ScanItem::File(file) => self.file(file, &mut batch)?,
+                ScanItem::Link => self.links += 1,
                 ScanItem::Unreadable(entry) => {
                     let key = String::from_utf8_lossy(&entry.key);
                     tracing::warn!(file.key = %key, reason = entry.reason, "cannot be read");
@@ -155,6 +158,7 @@ impl Planner {
             shown.bytes = self.so_far.bytes;
             shown.unreadable = self.so_far.unreadable;
             shown.skipped = self.skipped;
+            shown.links = self.links;
             shown.scanned = self.so_far.scanned;
         });
     }
@@ -163,6 +167,7 @@ impl Planner {
         Plan {
             so_far: self.so_far,
             skipped: self.skipped,
+            links: self.links,
         }
     }
 }

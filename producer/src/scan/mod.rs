@@ -55,7 +55,7 @@ impl Source {
 ///
 /// A store has neither links nor [`IGNORE_FILE`]s.
 ///
-/// Symbolic links are passed over unless followed; a link that is followed into a loop or to
+/// Symbolic links are passed over, and counted, unless followed; a link that is followed into a loop or to
 /// nowhere is an unreadable entry. `.gitignore` has no say: these are a user's documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +167,8 @@ pub enum ScanItem {
     File(ScannedFile),
     /// Not a task, because it could not be read; counted, never fatal.
     Unreadable(UnreadableEntry),
+    /// Not a task: a symbolic link to what would be looked at, if links were followed.
+    Link,
 }
 
 /// A regular file as the scan found it.
@@ -256,10 +258,16 @@ impl Scan {
             self.entered = key;
             return entry.error().and_then(|error| self.unreadable(error));
         }
-        if !entry.file_type().is_some_and(|kind| kind.is_file())
-            || !self.globs.take_file(&key)
-            || !walk::is_after(self.after.as_deref(), &key)
-        {
+        if !walk::is_after(self.after.as_deref(), &key) {
+            return None;
+        }
+        // Of one that is followed it is its target's type.
+        if entry.file_type().is_some_and(|kind| kind.is_symlink()) {
+            let wanted = self.globs.take_file(&key)
+                || (entry.path().is_dir() && self.globs.enter_directory(&key));
+            return wanted.then_some(ScanItem::Link);
+        }
+        if !entry.file_type().is_some_and(|kind| kind.is_file()) || !self.globs.take_file(&key) {
             return None;
         }
         match entry.metadata() {

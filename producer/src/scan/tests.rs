@@ -30,7 +30,7 @@ fn scan(dir: &TempDir, options: &ScanOptions, after: Option<&[u8]>) -> Vec<ScanI
 fn files(items: &[ScanItem]) -> Vec<String> {
     let name = |item: &ScanItem| match item {
         ScanItem::File(file) => Some(String::from_utf8_lossy(&file.key).into_owned()),
-        ScanItem::Unreadable(_) => None,
+        ScanItem::Unreadable(_) | ScanItem::Link => None,
     };
     items.iter().filter_map(name).collect()
 }
@@ -41,7 +41,7 @@ fn unreadable(items: &[ScanItem]) -> Vec<(String, String)> {
             String::from_utf8_lossy(&entry.key).into_owned(),
             entry.reason.clone(),
         )),
-        ScanItem::File(_) => None,
+        ScanItem::File(_) | ScanItem::Link => None,
     };
     items.iter().filter_map(entry).collect()
 }
@@ -71,6 +71,33 @@ fn empty_files_are_tasks_and_directories_links_and_sockets_are_not() {
     };
     assert_eq!(empty.size, 0);
     assert!(empty.modified.is_some());
+}
+
+#[test]
+fn links_that_are_passed_over_are_counted_if_what_they_lead_to_would_be_looked_at() {
+    let dir = tree(&["sub/full"]);
+    for (name, target) in [
+        ("a.pdf", "sub/full"),
+        ("a.txt", "sub/full"),
+        ("b", "sub"),
+        (".c", "sub"),
+        ("out", "sub"),
+    ] {
+        symlink(target, dir.path().join(name)).unwrap();
+    }
+    let links = |include: &[&str], follow_links| {
+        let options = ScanOptions {
+            include: include.iter().map(|glob| (*glob).to_owned()).collect(),
+            exclude: vec!["out".to_owned()],
+            follow_links,
+            ..ScanOptions::default()
+        };
+        let items = scan(&dir, &options, None);
+        items.iter().filter(|item| **item == ScanItem::Link).count()
+    };
+    assert_eq!(links(&[], false), 3);
+    assert_eq!(links(&["*.pdf"], false), 2);
+    assert_eq!(links(&[], true), 0);
 }
 
 #[test]

@@ -240,6 +240,35 @@ fn a_second_collector_of_a_run_is_refused_and_hurts_nothing() {
 }
 
 #[test]
+fn links_that_are_passed_over_are_told_once_and_in_json() {
+    let place = Place::with_files(1);
+    place.configure("http://127.0.0.1:9/v1", 1, "");
+    let links = place.path().join("links");
+    fs::create_dir(&links).expect("a directory");
+    for number in 0..3 {
+        let link = links.join(format!("{number}.txt"));
+        std::os::unix::fs::symlink(place.files(), link).expect("a link");
+    }
+    let told = "3 symbolic links passed over; --follow takes them";
+    let run = ["run", "links", "-o", "out", "--rehearse"];
+    let said = place.ends_with(2, "only", &run);
+    assert!(said.contains(told), "{said}");
+    fs::write(links.join("real.txt"), "Dear all,").expect("a file");
+    let said = place.ends_with(0, "beside", &run);
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    let mut json = place.filefleet(
+        "json",
+        &["run", "links", "-o", "more", "--rehearse", "--json"],
+    );
+    assert_eq!(json.wait(LIMIT), 0, "{}", json.log());
+    let event = r#"{"event":"links_passed_over","links":3}"#;
+    assert!(json.out().contains(event), "{}", json.out());
+    let mut rehearsal = place.filefleet("rehearsal", &["rehearse", "links"]);
+    assert_eq!(rehearsal.wait(LIMIT), 0, "{}", rehearsal.log());
+    assert!(rehearsal.out().contains(told), "{}", rehearsal.out());
+}
+
+#[test]
 fn a_link_out_of_the_root_is_a_named_failure_until_the_worker_may_follow_it() {
     let sim = Sim::with_latency(0);
     let fleet = Fleet::new(3);

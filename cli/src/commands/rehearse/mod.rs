@@ -55,7 +55,7 @@ pub(crate) async fn rehearse(
         return Ok(Exit::Interrupted);
     };
     if sample.is_empty() {
-        return Err(no_files(&args.dir, census.unreadable));
+        return Err(no_files(&args.dir, census.unreadable, census.links));
     }
     let trial = Trial {
         source: &source,

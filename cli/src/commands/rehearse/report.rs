@@ -7,7 +7,7 @@ use filefleet_worker::config::{Config, ServiceKind};
 use serde::Serialize;
 
 use super::forecast::{Binding, Bound, Forecast, ServiceForecast};
-use crate::progress::{entries, print_json, print_line};
+use crate::progress::{entries, links, print_json, print_line};
 
 const HEADINGS: [&str; 8] = [
     "service",
@@ -64,6 +64,9 @@ impl Report<'_> {
         if census.unreadable > 0 {
             let entries = entries(census.unreadable);
             lines.push(format!("{entries} of the directory could not be read"));
+        }
+        if census.links > 0 {
+            lines.push(links(census.links));
         }
         lines.extend(self.gaps());
         lines.push(format!(

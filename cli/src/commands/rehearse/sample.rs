@@ -15,6 +15,8 @@ pub(super) struct Census {
     pub(super) bytes: u64,
     /// Entries that could not be read.
     pub(super) unreadable: u64,
+    /// Symbolic links that were passed over.
+    pub(super) links: u64,
 }
 
 /// A file that stands for `weight` files.
@@ -76,6 +78,7 @@ pub(super) fn take(
                 class.bytes += file.size;
             }
             ScanItem::Unreadable(_) => census.unreadable += 1,
+            ScanItem::Link => census.links += 1,
         }
     }
     share_out(&mut classes, census, most);

@@ -32,7 +32,7 @@ use crate::{
         worker::failed,
     },
     exit::{CommandError, CommandResult, Exit},
-    progress::{Moment, Progress},
+    progress::{Moment, Progress, warn_of_links},
     signals::Signals,
 };
 
@@ -108,6 +108,7 @@ pub(crate) async fn drive(
     };
     let ended = drive.until_ended(&mut signals).await;
     drive.progress.finish();
+    warn_of_links(json, drive.publishing.borrow().links);
     conclude(ended, drive.problem, json, args)
 }
 

@@ -13,7 +13,7 @@ use crate::{
         publish::{no_files, publish_failed},
     },
     exit::{CommandError, CommandResult, Exit},
-    progress::{entries, print_json, print_line},
+    progress::{entries, print_json, print_line, warn_of_links},
 };
 
 /// A run whose scan found no file that is left to do.
@@ -24,8 +24,9 @@ pub(super) fn nothing_published(
 ) -> CommandResult {
     let published = ended.map_err(publish_failed)?;
     if published.skipped == 0 {
-        return Err(no_files(&args.dir, published.unreadable));
+        return Err(no_files(&args.dir, published.unreadable, published.links));
     }
+    warn_of_links(json, published.links);
     if json {
         let summary = serde_json::json!({
             "status": RunStatus::Complete,

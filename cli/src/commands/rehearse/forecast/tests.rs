@@ -8,6 +8,7 @@ const CENSUS: Census = Census {
     files: 6_000,
     bytes: 6_000_000,
     unreadable: 0,
+    links: 0,
 };
 
 /// 6000 files of one call each in every service, with 500 tokens of prompt and 500 reserved.
