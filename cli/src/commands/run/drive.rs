@@ -23,6 +23,7 @@ use super::{
     ending::{conclude, nothing_published, paused},
     prepare::Parts,
     spending::{Before, Spending},
+    troubles::troubles,
 };
 use crate::{
     args::RunArgs,
@@ -343,26 +344,6 @@ impl Drive {
         }
     }
 
-    /// Services that are paused or throttle.
-    fn troubles(&self) -> Vec<String> {
-        let paused = self.pauses.iter().filter_map(|(service, pause)| {
-            let pause = pause.borrow();
-            let Pause { kind, until, .. } = pause.as_ref()?;
-            Some(match kind {
-                PauseKind::Throttled => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    format!("{service}: throttled for {:.0} s", left.as_secs_f64())
-                }
-                kind => format!("{service}: {}", kind.as_str()),
-            })
-        });
-        let throttled =
-            self.throttles.now().into_iter().map(|(service, left)| {
-                format!("{service}: throttled for {:.1} s", left.as_secs_f64())
-            });
-        paused.chain(throttled).collect()
-    }
-
     fn moment(&self) -> Moment {
         let publishing = self.publishing.borrow();
         let shown = collecting::moment(&self.collected.borrow());
@@ -370,7 +351,7 @@ impl Drive {
             total: publishing.scanned.then_some(publishing.planned),
             published: publishing.confirmed,
             in_flight: self.stats.in_hand(),
-            paused: self.troubles(),
+            paused: troubles(&self.pauses, &self.throttles.now(), Instant::now()),
             ..shown
         }
     }

@@ -5,6 +5,7 @@ mod ending;
 mod origin;
 mod prepare;
 mod spending;
+mod troubles;
 
 use self::prepare::Prepared;
 pub(crate) use self::{prepare::config, spending::over};
