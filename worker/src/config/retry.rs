@@ -25,7 +25,7 @@ pub(super) fn read(mut section: Section<'_>, default: &RetryPolicy) -> RetryPoli
         attempts: attempts.unwrap_or(default.attempts),
         base: base.unwrap_or(default.base),
         cap: cap.unwrap_or(default.cap),
-        hold: hold.unwrap_or(default.hold),
+        hold: hold.unwrap_or_else(|| default.hold.min(cap.unwrap_or(default.cap))),
         total: total.unwrap_or(default.total),
         // Services have one, not steps.
         budget: default.budget,

@@ -251,11 +251,22 @@ fn what_sections_cannot_see_alone_is_checked_too() {
     assert_eq!(report(&text), expected);
     let text = format!("[broker]\nurl = \"amqp://r\"\nack_timeout = \"140s\"\n{SERVICE}");
     assert!(report(&text).contains("f.toml:1: broker: ack_timeout must be above"));
-    let text = format!("{SERVICE}[retry]\ncap = \"5s\"\n");
+    let text = format!("{SERVICE}[retry]\nhold = \"10s\"\ncap = \"5s\"\n");
     assert_eq!(
         report(&text),
-        "f.toml:5: retry.cap: `hold` must not be more than `cap`"
+        "f.toml:5: retry.hold: `hold` must not be more than `cap`"
     );
+}
+
+#[test]
+fn a_hold_that_is_not_written_is_not_more_than_the_cap() {
+    let step = "[[pipeline.x]]\nname = \"s\"\nservice = \"gpt\"\nretry = { cap = \"2s\" }\n\
+                chat = { model = \"m\", prompt = \"p\" }\n";
+    let text = format!("{SERVICE}[retry]\ncap = \"10s\"\n{step}");
+    let config = Config::parse("f.toml", &text).unwrap();
+    assert_eq!(config.retry.hold, Duration::from_secs(10));
+    let of_step = config.pipelines["x"][0].retry.as_ref().unwrap();
+    assert_eq!(of_step.hold, Duration::from_secs(2));
 }
 
 #[test]
