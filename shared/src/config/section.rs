@@ -271,6 +271,14 @@ impl<'d> Section<'d> {
         keys
     }
 
+    /// The keys of this section that are tables, known or not.
+    #[must_use]
+    pub fn tables(&self) -> Vec<String> {
+        let entries = self.table.into_iter().flatten();
+        let tables = entries.filter(|(_, value)| value.get_ref().is_table());
+        tables.map(|(key, _)| key.get_ref().to_string()).collect()
+    }
+
     /// The keys of this section that are names of the user's choosing; bad ones are reported.
     pub fn names(&mut self) -> Vec<String> {
         self.keys()

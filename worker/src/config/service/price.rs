@@ -80,7 +80,8 @@ pub(super) fn read_all(section: &mut Section<'_>) -> Prices {
     let mut models = BTreeMap::new();
     if let Some(mut tables) = section.opt_section("prices") {
         for model in tables.keys() {
-            if let Some(table) = tables.opt_section(&model) {
+            if let Some(mut table) = tables.opt_section(&model) {
+                refuse_dots(&mut table, &model);
                 models.insert(model, read(table));
             }
         }
@@ -89,10 +90,24 @@ pub(super) fn read_all(section: &mut Section<'_>) -> Prices {
     Prices { others, models }
 }
 
+/// A table within a price is the rest of a model's name that has a dot.
+fn refuse_dots(section: &mut Section<'_>, model: &str) {
+    for rest in section.tables() {
+        if section.opt_section(&rest).is_some() {
+            let message = format!("a name with a dot is written in quotes: \"{model}.{rest}\"");
+            section.error(&rest, message);
+        }
+    }
+}
+
 fn read(mut section: Section<'_>) -> Price {
     let mut amount = |key: &str| {
-        let number = section.opt_number(key, 0.0..=1_000_000.0);
-        number.and_then(Cost::from_number)
+        let number = section.opt_number(key, 0.0..=1_000_000.0)?;
+        let cost = Cost::from_number(number)?;
+        if cost.is_zero() && number > 0.0 {
+            section.error(key, "would count as 0: the least is 0.000000001");
+        }
+        Some(cost)
     };
     let price = Price {
         per_1k_input_tokens: amount("per_1k_input_tokens").unwrap_or_default(),

@@ -71,3 +71,17 @@ fn a_price_of_a_model_that_no_step_names_is_found() {
     let example = Config::parse("filefleet.toml", Config::example_toml()).unwrap();
     assert_eq!(example.unused_prices(), []);
 }
+
+#[test]
+fn a_model_with_a_dot_must_be_quoted_and_an_amount_that_would_be_0_is_refused() {
+    let text = format!("{SERVICE}[service.gpt.prices.gpt-4.1]\nper_call = 1e-12\n");
+    assert_eq!(
+        report(&text),
+        "f.toml:4: service.gpt.prices.gpt-4.1: a name with a dot is written in quotes: \"gpt-4.1\""
+    );
+    let text = format!("{SERVICE}price = {{ per_page = 1e-12, per_call = 0.0 }}\n");
+    assert_eq!(
+        report(&text),
+        "f.toml:4: service.gpt.price.per_page: would count as 0: the least is 0.000000001"
+    );
+}
