@@ -38,11 +38,18 @@ pub(crate) fn find(config: &Config, name: Option<&str>) -> Result<Entry, Command
                 let message = format!("several pipelines: choose one with -p ({})", names());
                 return Err(CommandError::usage(message));
             }
-            None => return Err(CommandError::usage("the configuration has no pipeline")),
+            None => {
+                let message = format!("{}: has no [[pipeline.NAME]]", config.source);
+                return Err(CommandError::usage(message));
+            }
         },
     };
     let steps = config.pipelines.get(name).ok_or_else(|| {
-        CommandError::usage(format!("no pipeline {name:?}: there are {}", names()))
+        let there = match config.pipelines.len() {
+            0 => "there is none".to_owned(),
+            _ => format!("there are {}", names()),
+        };
+        CommandError::usage(format!("{}: no pipeline {name:?}: {there}", config.source))
     })?;
     let first = steps
         .first()
@@ -56,4 +63,20 @@ pub(crate) fn find(config: &Config, name: Option<&str>) -> Result<Entry, Command
         service: first.service.clone(),
         services,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_the_pipeline_is_named() {
+        let config = Config::parse("letters.toml", "").unwrap();
+        let message = |name| find(&config, name).unwrap_err().message;
+        assert_eq!(message(None), "letters.toml: has no [[pipeline.NAME]]");
+        assert_eq!(
+            message(Some("sum")),
+            "letters.toml: no pipeline \"sum\": there is none"
+        );
+    }
 }

@@ -27,6 +27,8 @@ pub use service::{
 /// A configuration that was checked: names exist, templates compile, numbers are in range.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file it is from, or whatever else a person would recognise.
+    pub source: String,
     /// `[broker]`; none for the embedded broker.
     pub broker: Option<BrokerConfig>,
     /// `[root.NAME]`: where the files of each root are on this machine.
@@ -104,6 +106,7 @@ impl Config {
             &retry,
         );
         let config = Self {
+            source: name.to_owned(),
             broker,
             roots,
             scratch,

@@ -113,6 +113,7 @@ impl Config {
             }),
         };
         Self {
+            source: SOURCE.to_owned(),
             broker: None,
             roots: BTreeMap::new(),
             scratch: None,
