@@ -185,6 +185,7 @@ mod tests {
             attempts: 1,
             cause: "overloaded".to_owned(),
             first_attempt: None,
+            body: None,
         };
         let put_off = worker.recv().await.unwrap();
         put_off.settle(Verdict::Later(later)).await.unwrap();
