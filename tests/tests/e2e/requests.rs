@@ -132,3 +132,51 @@ fn a_rehearsal_of_an_unknown_service_needs_an_answer_to_assume() {
         "a rehearsal called it"
     );
 }
+
+/// A gateway that lets no file through that begins with `<script>`, in front of a slow service.
+async fn guarded(body: String) -> (StatusCode, &'static str) {
+    if body.starts_with("<script>") {
+        return (StatusCode::FORBIDDEN, "not through here");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    (StatusCode::OK, "{}")
+}
+
+#[test]
+fn a_file_that_alone_is_refused_fails_and_the_run_ends() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let listener = runtime.block_on(listener).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = Router::new().route("/look", post(guarded));
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    let place = Place::with_files(100);
+    // Among the others, so that some are answered before it and after it.
+    let folders = fs::read_dir(place.files()).expect("the folders");
+    let names = folders.flat_map(|folder| fs::read_dir(folder.expect("a folder").path()));
+    let names = names.flatten();
+    let mut names: Vec<_> = names.map(|name| name.expect("a file").path()).collect();
+    names.sort();
+    fs::write(&names[50], "<script>").expect("a file");
+    let text = format!(
+        r#"
+[retry]
+base = "100ms"
+attempts = 3
+[service.look]
+kind = "http"
+endpoint = "http://{address}"
+limits = {{ in_flight = 4 }}
+[[pipeline.look]]
+name = "look"
+service = "look"
+request = {{ path = "look", file = "bytes" }}
+"#
+    );
+    fs::write(place.path().join("filefleet.toml"), text).expect("a file");
+    place.ends_with(1, "run", &["run", "files", "-o", "out"]);
+    let results = Results::read(&place.out());
+    results.assert_exactly_once(100);
+    assert_eq!(results.failed.len(), 1);
+    assert_eq!(results.failed[0]["cause"], "unauthorized");
+}
