@@ -12,7 +12,8 @@ pub struct Headers {
     /// Times the step was put off without costing an attempt.
     #[serde(default)]
     pub deferred: u32,
-    /// When the first attempt of this step began; the total deadline counts from here.
+    /// When the first attempt of this step began, or the first that was refused as if every file
+    /// were; the total deadline counts from here.
     #[serde(default)]
     pub first_attempt: Option<UnixMillis>,
     /// Why the last attempt was put off.
