@@ -20,8 +20,8 @@ pub struct Heard {
 type Limits = (Option<f64>, Option<f64>);
 
 impl Heard {
-    /// Notes an answer to a request of the call, good or bad, and what its headers say: `x-ratelimit-limit-requests` and
-    /// `x-ratelimit-limit-tokens`, per minute.
+    /// Notes an answer to a request of the call, good or bad, and what its headers say:
+    /// `x-ratelimit-limit-requests` and `x-ratelimit-limit-tokens`, per minute.
     ///
     /// What is zero or negative says nothing: gateways that know no limit send it.
     pub fn read(&self, headers: &HeaderMap) {

@@ -148,7 +148,8 @@ impl Attempts<'_> {
         result: Result<Reply, CallError>,
         (estimated, most): (u64, u64),
     ) -> Result<Reply, CallError> {
-        let before = self.envelope.headers.deferred + self.deferred;
+        let earlier = self.envelope.headers.deferred;
+        let before = earlier.saturating_add(self.deferred);
         match result {
             Err(CallError::RateLimited { detail, .. }) if before >= REFUSALS => {
                 let detail = format!(
